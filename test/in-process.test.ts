@@ -53,7 +53,8 @@ test('a started server keeps its messages for the next one', async (t) => {
   const dataDir = await tempDir(t)
   const port = await freePort()
   const config = { dataDir, nameServer: { port }, remoting: { port: 0 } }
-  const others = { mqtt: { enabled: false }, amqp: { enabled: false } }
+  const off = { enabled: false }
+  const others = { mqtt: off, amqp: off, http: off }
   const start = () => startServer({ config: { ...config, ...others }, logger })
   {
     await using server = await start()

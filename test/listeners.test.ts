@@ -19,7 +19,7 @@ test('what brings bulk work takes its turns together, and the name server waits 
   t.teardown(() => parts.close())
   const free = { port: 0 }
   const remoting = { port: await freePort() }
-  const config = configOf({ remoting, nameServer: free, mqtt: free, amqp: free })
+  const config = configOf({ remoting, nameServer: free, mqtt: free, amqp: free, http: free })
   const numbers = new Numbers()
   const certificates = new LiveCertificates(config.tls, silentLogger, systemClock)
   t.teardown(() => certificates.close())
