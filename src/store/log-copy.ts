@@ -1,6 +1,7 @@
 // A copy of the log of a broker that runs, or of one that is stopped. Segments are only ever
 // appended to, so what is before an end that was told first can be copied while more is written.
 // docs/operate/backup.md says what a copy needs.
+import { resolve, sep } from 'node:path'
 import { nextTurn } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { LAYOUT_FILE } from './disk/data-directory.ts'
@@ -49,6 +50,10 @@ export async function copyLog(options: CopyOptions): Promise<CopiedLog> {
   const { disk, from, to } = options
   const [log, copy] = [`${from}/log`, `${to}/log`]
   const layout = layoutOf(disk, from)
+  if (`${resolve(to)}${sep}`.startsWith(`${resolve(from)}${sep}`)) {
+    const text = `'${to}' is in the data directory itself; name one beside it, on another disk if you can`
+    throw new BrokerError('ARGUMENT_INVALID', text)
+  }
   makeEmpty(disk, to)
   const markers = markersOf(disk, log)
   const life = lifeOf(disk, log)
@@ -85,7 +90,12 @@ function makeEmpty(disk: Disk, to: string): void {
   if ((listed(disk, to) ?? []).length > 0) {
     throw new BrokerError('ARGUMENT_INVALID', `'${to}' is not empty; name a new directory`)
   }
-  disk.makeDirectory(to)
+  try {
+    disk.makeDirectory(to)
+  } catch (cause) {
+    const text = `'${to}' cannot be made (${errorCode(cause)}); name a directory that this user may write`
+    throw new BrokerError('ARGUMENT_INVALID', text, { cause })
+  }
 }
 
 function listed(disk: Disk, directory: string): readonly string[] | undefined {
@@ -126,7 +136,7 @@ function partsOf(disk: Disk, log: string, told: number | undefined): readonly Pa
   const { list, last } = segments
   const fileEnd = last === undefined ? 0 : last.start + last.fileBytes
   if (told !== undefined && (told > fileEnd || told < (list[0]?.start ?? 0))) {
-    const text = `the broker says that its log ends at ${told}, and the one in '${log}' does not: it is of another broker`
+    const text = `the broker says that its log ends at ${told}, and the one in '${log}' does not: it is of another broker; say with --broker host:port whose data it is`
     throw new BrokerError('ARGUMENT_INVALID', text)
   }
   const end = told ?? readEpochMarker(disk, log)?.end ?? fileEnd

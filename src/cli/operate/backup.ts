@@ -49,7 +49,10 @@ export const backup = command({
       progress.end()
       if (invocation.flags.json)
         terminal.json({ from, to, isRunning, segments, bytes, damagedBytes })
-      else terminal.print(`${size(bytes)} in ${segments} segments copied to ${to} and checked`)
+      else
+        terminal.print(
+          `${size(bytes)} in ${segments} ${segments === 1 ? 'segment' : 'segments'} copied to ${to} and checked`,
+        )
       if (damagedBytes === 0) return
       throw new BrokerError(
         'STORE_CORRUPT',

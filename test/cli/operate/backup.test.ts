@@ -153,7 +153,7 @@ test('a stopped broker is copied without asking it', async (t) => {
   const copy = join(await tempDir(t), 'copy')
   const { code, terminal } = await runCommand(['backup', dataDir, copy])
   t.is(code, 0, terminal.errors)
-  t.regex(terminal.output, /B in 1 segments copied to .* and checked/)
+  t.regex(terminal.output, /B in 1 segment copied to .* and checked/)
   const restored = await startServer(t, { config: { dataDir: copy } })
   await using reader = await connect({ nameServers: restored.address('nameServer') })
   t.is(await countOf(reader, 'orders'), 1)
@@ -176,6 +176,21 @@ test('damage of the original is found and told, and the copy is whole besides', 
   const { code, terminal } = await runCommand(['backup', dataDir, join(await tempDir(t), 'copy')])
   t.is(code, 1)
   t.regex(terminal.errors, /KiB of the log are damaged, in '.*' as in the copy/)
+})
+
+test('a copy within the data directory, and one that cannot be made, are refused', async (t) => {
+  const { config } = await startServer(t)
+  const file = join(await tempDir(t), 'letter')
+  writeFileSync(file, 'dear')
+  const within = await runCommand(['backup', config.dataDir, join(config.dataDir, 'copy')])
+  t.is(within.code, 2)
+  t.regex(within.terminal.errors, /is in the data directory itself; name one beside it/)
+  t.false(readdirSync(config.dataDir).includes('copy'))
+  for (const target of [file, join(file, 'copy')]) {
+    const { code, terminal } = await runCommand(['backup', config.dataDir, target])
+    t.is(code, 2)
+    t.regex(terminal.errors, /^trivet: '.*' cannot be made \(E[A-Z]+\); name a directory/)
+  }
 })
 
 test('a wrong directory, a full one, and the broker of another are refused', async (t) => {
