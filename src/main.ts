@@ -51,7 +51,7 @@ async function runRole(role: Role, config: Config, signal: AbortSignal): Promise
   }
   process.on('unhandledRejection', (error) => die('process.unhandled_rejection', error))
   process.on('uncaughtException', (error) => die('process.uncaught_exception', error))
-  const server = await openServer({ config, log, role })
+  const server = await openServer({ config, log, role, signal })
   process.on('SIGHUP', () => {
     // Of a terminal that is closed; without one, what service managers send for a reload.
     if (process.stdin.isTTY || process.stderr.isTTY) process.kill(process.pid, 'SIGTERM')

@@ -59,6 +59,8 @@ export interface ServerOptions {
   /** Default: everything in one process. */
   readonly role?: ServerRole
   readonly clock?: Clock
+  /** Ends an opening that waits, as an empty slave waits for its master. */
+  readonly signal?: AbortSignal
 }
 
 /** Opens everything or nothing. @throws BrokerError with what to do about it */
@@ -123,7 +125,8 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const any = composeAny(protocols, context, listeners)
   let http: ReturnType<typeof composeHttp>
   const serves = (served: GatewayContext): void => http?.tell((gateway) => gateway.ready(served))
-  const composition = { ...context, auth, listeners, trusted, protocols, any, serves }
+  const { signal } = options
+  const composition = { ...context, auth, listeners, trusted, protocols, any, serves, signal }
   const nameServer = await composeNameServer(composition)
   http = composeHttp(role, composition)
   const running = await composeRole(role, composition, nameServer)

@@ -23,6 +23,8 @@ export interface Composition extends Certified {
   readonly auth: UserStore
   readonly listeners: Listeners
   readonly parts: Parts
+  /** Ends an opening that waits. */
+  readonly signal?: AbortSignal | undefined
   readonly numbers: Numbers
   /** How the broker signs towards its name servers. */
   readonly trusted: Credentials | undefined

@@ -69,8 +69,9 @@ export async function openCopyOf(
   const opening = new AbortController()
   parts.add('opening of the copy', async () => opening.abort())
   const master = () => masterOf(composition)
+  const signal = AbortSignal.any([opening.signal, composition.signal ?? opening.signal])
   const store = await openCopy({
-    ...{ identity, master, clock, log, signal: opening.signal, logId: logIdIn(config.dataDir) },
+    ...{ identity, master, clock, log, signal, logId: logIdIn(config.dataDir) },
     open,
     empty: () => emptyDataDirectory(config.dataDir),
   })
@@ -92,7 +93,10 @@ export async function controlSlave(
     const risk = riskOfPromotion(slave.state)
     if (risk !== undefined && !isForced) {
       const text = `this slave is not made the master, for ${risk}`
-      throw new BrokerError('ABORTED', `${text}; forced, it is, and what it lacks is lost`)
+      throw new BrokerError(
+        'ABORTED',
+        `${text}; --force makes it the master all the same, and what it lacks is lost`,
+      )
     }
     await slave.close()
     try {

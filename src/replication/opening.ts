@@ -92,10 +92,15 @@ async function firstAnswer(context: CopyContext): Promise<HelloAnswer> {
     try {
       return await ask(context)
     } catch (thrown) {
+      signal.throwIfAborted()
       const error = BrokerError.from(thrown)
-      if (!error.retryable) throw error
+      const { address } = master()
+      if (error.code === 'INTERNAL') throw error
+      if (!error.retryable) {
+        const text = `replication.master ${address} does not take this slave: ${error.message.trim()}`
+        throw new BrokerError(error.code, text, { cause: error })
+      }
       if (failures === 0) {
-        const { address } = master()
         const fields = { evt: 'replication.waiting', master: address, reason: error.message }
         log.warn(fields, `an empty slave waits for its master ${address}`)
       }

@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava'
 import { connect } from '../../src/client/index.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { ConfigInput } from '../../src/config.ts'
+import { silentLogger } from '../../src/log.ts'
 import { type RecordView, recordsOf } from '../../src/model/record.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { type Command, isResponse } from '../../src/remoting/command.ts'
@@ -140,4 +141,29 @@ test('a slave of an older start goes on without its master, and serves', async (
     },
   })
   t.deepEqual(bodiesOf(await pull(await native(t, again), 0)), ['a'])
+})
+
+test('an empty slave that waits for its master can be stopped', async (t) => {
+  const gone = await startServer(t, { config: { replication: { enabled: true, port: 0 } } })
+  const master = gone.address('replication')
+  await gone.server.close()
+  const stop = new AbortController()
+  const log = {
+    ...silentLogger,
+    warn: (fields: object) => {
+      if ('evt' in fields && fields.evt === 'replication.waiting') stop.abort()
+    },
+  }
+  const config = { broker: { role: 'SLAVE' }, replication: { master } } as const
+  const started = startServer(t, { config, log, signal: stop.signal })
+  t.is(await started.catch((error: unknown) => error), stop.signal.reason)
+})
+
+test('an empty slave with the address of other clients names the setting that is wrong', async (t) => {
+  const other = await startServer(t)
+  const master = other.address('remoting')
+  const started = startServer(t, {
+    config: { broker: { role: 'SLAVE' }, replication: { master } },
+  })
+  await t.throwsAsync(started, { message: /^replication\.master \S+ does not take this slave: / })
 })

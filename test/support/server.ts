@@ -27,6 +27,7 @@ export interface StartOptions {
   readonly role?: ServerRole
   readonly clock?: Clock
   readonly log?: Logger
+  readonly signal?: AbortSignal
 }
 
 export interface TestServer {
@@ -47,6 +48,7 @@ export async function startServer(t: Teardown, options: StartOptions = {}): Prom
     log: options.log ?? silentLogger,
     role: options.role ?? 'start',
     clock: options.clock ?? systemClock,
+    ...(options.signal && { signal: options.signal }),
   })
   t.teardown(() => server.close())
   return {
