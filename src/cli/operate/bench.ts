@@ -270,6 +270,7 @@ class Run {
 
   /** From the first message on; ends when nothing comes any more. */
   async #readWhatIsThere(leg: Leg): Promise<void> {
+    this.#silence.restart(answerTimeoutMs(this.#around.flags.timeout))
     for await (const { settle } of leg.arrivals(this.#wish('first'), this.#ended)) {
       if (this.#count === 0) this.#begin()
       await settle()
@@ -277,6 +278,8 @@ class Run {
       if (this.#count >= this.#plan.count) break
       this.#silence.restart(SILENCE_MS)
     }
+    if (this.#count > 0 || this.#around.signal.aborted) return
+    throw new BrokerError('TIMED_OUT', `'${this.#plan.topic}' has nothing to read`)
   }
 
   async #sendThrough(senders: readonly Leg[], reader: Leg): Promise<void> {

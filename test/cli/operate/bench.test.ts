@@ -98,3 +98,10 @@ test('bounds are named, and reading by MQTT what is there is refused', async (t)
   t.is(refused.code, 1)
   t.regex(refused.terminal.errors, /--from first needs --via native or amqp/)
 })
+
+test('a topic with nothing to read ends the reading in its time', async (t) => {
+  const args = ['bench', 'empty', '--mode', 'out', '--timeout', '100ms']
+  const { code, terminal } = await runCommand(args, env())
+  t.is(code, 1)
+  t.regex(terminal.errors, /^trivet: 'empty' has nothing to read$/m)
+})
