@@ -47,6 +47,17 @@ interface Part extends Segment {
  * before it was copied, or the log was opened again: the copy is of no use; the signal's reason
  */
 export async function copyLog(options: CopyOptions): Promise<CopiedLog> {
+  try {
+    return await copyAndCheck(options)
+  } catch (cause) {
+    // What the system says of a full disk or of rights is no defect.
+    if (cause instanceof BrokerError || typeof errorCode(cause) !== 'string') throw cause
+    const text = `the copy in '${options.to}' is not whole; remove it and try again: ${(cause as Error).message}`
+    throw new BrokerError('READ_ONLY', text, { cause })
+  }
+}
+
+async function copyAndCheck(options: CopyOptions): Promise<CopiedLog> {
   const { disk, from, to } = options
   const [log, copy] = [`${from}/log`, `${to}/log`]
   const layout = layoutOf(disk, from)

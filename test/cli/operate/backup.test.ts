@@ -123,6 +123,19 @@ test('a segment that retention removes before it is copied makes the copy useles
   t.false(readdirSync(copy).includes('layout'))
 })
 
+test('a disk that is full ends the copy with what to do about it', async (t) => {
+  const { config, server } = await startServer(t)
+  await server.close()
+  const create = () => {
+    throw Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC' })
+  }
+  const copying = copyLog({
+    ...{ disk: { ...nodeDisk, create }, from: config.dataDir, to: join(await tempDir(t), 'copy') },
+    ...{ signal: new AbortController().signal, moved: () => {}, end: undefined },
+  })
+  await t.throwsAsync(copying, { code: 'READ_ONLY', message: /is not whole; remove it .*ENOSPC/ })
+})
+
 test('a log that says how far it is synced while it is copied is copied all the same', async (t) => {
   const { config, server } = await startServer(t)
   await server.close()
