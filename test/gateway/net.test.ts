@@ -14,6 +14,7 @@ import { Numbers } from '../../src/numbers/numbers.ts'
 import type { Gateway, GatewaySocket } from '../../src/port/gateway.ts'
 import { Traffic } from '../../src/port/traffic.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import type { Teardown } from '../support/temp-dir.ts'
 
 const taken = (budget: ConnectionBudget, listener: string): number => {
   let count = 0
@@ -278,8 +279,8 @@ test('the line is idle once everything that came is answered, also what had not 
 
 // A node that does not let us read into a buffer of our own: the listener reads the ordinary way.
 
-/** Takes the method away from every handle of this worker; no other test runs in it. */
-async function hideUserBuffers(): Promise<void> {
+/** Takes the method away from every handle of this process, until the test is over. */
+async function hideUserBuffers(t: Teardown): Promise<void> {
   const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
@@ -287,16 +288,18 @@ async function hideUserBuffers(): Promise<void> {
   await once(client, 'connect')
   const handle = (client as unknown as { _handle: object })._handle
   for (let at = Object.getPrototypeOf(handle); at !== null; at = Object.getPrototypeOf(at)) {
-    if (Object.hasOwn(at, 'useUserBuffer')) {
-      Object.defineProperty(at, 'useUserBuffer', { value: undefined, configurable: true })
-    }
+    const own = Object.getOwnPropertyDescriptor(at, 'useUserBuffer')
+    if (own === undefined) continue
+    Object.defineProperty(at, 'useUserBuffer', { value: undefined, configurable: true })
+    const shown = at
+    t.teardown(() => Object.defineProperty(shown, 'useUserBuffer', own))
   }
   client.destroy()
   server.close()
 }
 
 test('without a shared read buffer a connection works the same', async (t) => {
-  await hideUserBuffers()
+  await hideUserBuffers(t)
   const closed: (Error | undefined)[] = []
   const gateway: Gateway = {
     protocol: 'mqtt',
