@@ -85,7 +85,7 @@ function consume(mq: Client, groups: readonly [Group, Group, Group], signal: Abo
   return Promise.all([handling, polling, popping])
 }
 
-test('what was acknowledged is there after each kill, and comes again for one kill at most', async (t) => {
+test('what was acknowledged is there after each kill, and comes again once for each kill at most', async (t) => {
   t.timeout(120_000 + KILLS * 20_000)
   const broker = { transactionTimeoutMs: 1_000, transactionCheckIntervalMs: 1_000 }
   const server = await spawnServer(t, { config: { broker } })
@@ -137,7 +137,8 @@ test('what was acknowledged is there after each kill, and comes again for one ki
   for (const { name, times, bodies } of all) {
     const again = [...times.values()].filter((count) => count > 1)
     t.true(
-      again.every((count) => count === 2),
+      // What was settled in the last 200 ms before a kill is not on the disk.
+      again.every((count) => count <= 1 + KILLS),
       `${name}: ${again}`,
     )
     // A send whose answer was lost is made again, and stored a second time.
