@@ -19,7 +19,7 @@ import {
   WEB_SOCKET_SETTINGS,
 } from './gateway/net/options.ts'
 import { fillInSizes, sizeProblems } from './message-sizes.ts'
-import { splitAddress } from './model/host.ts'
+import { isAddress } from './model/host.ts'
 import { BROKER_ROLES, REPLICATION_SETTINGS, replicationProblems } from './replication/options.ts'
 import { lazyJsonSchema, leavesOf } from './schema.ts'
 import { SCRAM_PATTERN } from './scram-keys.ts'
@@ -34,15 +34,6 @@ const port = (fallback: number) =>
 const NATIVE_SILENT_MS = 120_000
 /** MQTT and AMQP clients have nothing to wait for before they speak. */
 const SILENT_MS = 10_000
-
-function isAddress(text: string): boolean {
-  try {
-    splitAddress(text)
-    return true
-  } catch {
-    return false
-  }
-}
 
 const limit = (least: number, fallback: number, words: string) =>
   z.int().min(least).default(fallback).describe(words)

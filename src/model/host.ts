@@ -44,3 +44,13 @@ export function splitAddress(address: string): { host: string; port: number } {
   }
   return { host: address.slice(0, colon), port }
 }
+
+/** Is it host:port? */
+export function isAddress(text: string): boolean {
+  try {
+    splitAddress(text)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,6 +1,6 @@
 // The settings of replication, beside those of its listener.
 import { z } from 'zod'
-import { splitAddress } from '../model/host.ts'
+import { isAddress } from '../model/host.ts'
 
 /** RocketMQ's words for what a broker is to its copies. */
 export const BROKER_ROLES = ['ASYNC_MASTER', 'SYNC_MASTER', 'SLAVE'] as const
@@ -8,15 +8,6 @@ export type BrokerRole = (typeof BROKER_ROLES)[number]
 
 /** As many as a log has holds. */
 const REPLICAS_MAX = 16
-
-function isAddress(text: string): boolean {
-  try {
-    splitAddress(text)
-    return true
-  } catch {
-    return false
-  }
-}
 
 export const REPLICATION_SETTINGS = {
   master: z

@@ -10,6 +10,7 @@ import type { AcknowledgementHold } from '../store/log/following.ts'
 import type { Replication } from '../store/replication.ts'
 import { BEHIND_BYTES, IN_SYNC, REPLICAS, UNCONFIRMED } from './numbers.ts'
 import type { ReplicationOptions } from './options.ts'
+import { Pace } from './pace.ts'
 
 /** One slave, while it is connected. */
 export interface Replica {
@@ -17,8 +18,8 @@ export interface Replica {
   readonly address: string
   /** Synced there. */
   readonly confirmedTo: number
-  /** When it last had all that was synced here, monotonic ms; undefined: not yet. */
-  readonly caughtUpMs: number | undefined
+  /** In monotonic ms. */
+  readonly pace: Pace
 }
 
 export interface ReplicasContext {
@@ -51,9 +52,6 @@ interface Waiting {
 
 interface Connected extends Replica {
   confirmedTo: number
-  caughtUpMs: number | undefined
-  /** What was synced here by then. While more comes, a slave never has all there is. */
-  goal: { readonly end: number; readonly atMs: number }
   readonly drop: () => void
 }
 
@@ -88,8 +86,8 @@ export class Replicas {
     return [...this.#connected]
   }
 
-  isInSync({ caughtUpMs = -1 }: Replica): boolean {
-    return caughtUpMs >= this.#context.clock.monotonic() - this.#options.slaveBehindMsMax
+  isInSync({ pace }: Replica): boolean {
+    return pace.evenMs >= this.#context.clock.monotonic() - this.#options.slaveBehindMsMax
   }
 
   /** Copies that are in sync, this one among them. */
@@ -115,8 +113,7 @@ export class Replicas {
       this.leave(other)
       other.drop()
     }
-    const goal = this.#goal()
-    const replica = { brokerId, address, drop, confirmedTo: 0, caughtUpMs: undefined, goal }
+    const replica = { brokerId, address, drop, confirmedTo: 0, pace: new Pace() }
     this.#connected.add(replica)
     return replica
   }
@@ -126,22 +123,16 @@ export class Replicas {
   }
 
   confirm(replica: Connected, syncedTo: number): void {
-    const { end, atMs } = this.#goal()
+    const { replication, clock } = this.#context
+    const { syncedEnd } = replication
     // More than is here, of a log that passed the checks, is a mistake of the slave.
-    const to = Math.min(syncedTo, end)
+    const to = Math.min(syncedTo, syncedEnd)
     if (to < replica.confirmedTo) return
     replica.confirmedTo = to
-    if (to === end) replica.caughtUpMs = atMs
-    else if (to >= replica.goal.end) replica.caughtUpMs = replica.goal.atMs
-    if (to >= replica.goal.end) replica.goal = { end, atMs }
+    replica.pace.heard(to, syncedEnd, clock.monotonic())
     if (!this.#connected.has(replica)) return
     this.#settle()
     this.#check()
-  }
-
-  #goal(): Connected['goal'] {
-    const { replication, clock } = this.#context
-    return { end: replication.syncedEnd, atMs: clock.monotonic() }
   }
 
   /** A copy of the log is in a higher epoch: another broker was made its master. */

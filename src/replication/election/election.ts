@@ -4,6 +4,7 @@
 // come. Knows no sockets and no files: the log is a port, and so are the coordinator and the clock.
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
+import { Pace } from '../pace.ts'
 import type { Coordinator, Lease, Seen } from './coordinator.ts'
 import {
   byLog,
@@ -15,7 +16,6 @@ import {
 } from './group-state.ts'
 import { InSyncSet } from './in-sync-set.ts'
 import { LeaseTime } from './lease-time.ts'
-import { Pace } from './pace.ts'
 
 /** The local copy of the log. */
 export interface LocalLog {
@@ -74,7 +74,8 @@ export class Election {
   #following: { readonly master: CopyName; readonly election: number } | undefined
   /** Since when no copy is known to hold the mastership. */
   #vacantMs: number | undefined
-  readonly #pace = new Pace()
+  /** Of the copies that were heard of in this election, or have to be. */
+  #paces = new Map<CopyName, Pace>()
   #step: Promise<void> | undefined
   #isClosed = false
 
@@ -108,7 +109,11 @@ export class Election {
     const { inSync } = mastership
     inSync.confirm(copy, to)
     const { name } = this.#options
-    if (copy !== name) this.#pace.heard(copy, to, inSync.confirmedBy(name), this.#nowMs)
+    if (copy !== name) {
+      const pace = this.#paces.get(copy) ?? new Pace()
+      this.#paces.set(copy, pace)
+      pace.heard(to, inSync.confirmedBy(name), this.#nowMs)
+    }
     this.#acknowledge(inSync)
     // Acknowledgements wait for it already.
     if (copy === inSync.courted && inSync.isCourtedEven) void this.step()
@@ -261,7 +266,7 @@ export class Election {
     this.#running = undefined
     const { election, inSync: kept } = state
     const inSync = new InSyncSet(this.#options.name, kept, copy.place.end)
-    this.#pace.begin(kept, this.#nowMs)
+    this.#paces = new Map(kept.map((copy) => [copy, new Pace(this.#nowMs)]))
     const mastership = { election, lease, inSync, revision }
     this.#mastership = mastership
     try {
@@ -309,7 +314,8 @@ export class Election {
   ): readonly CopyName[] | undefined {
     const { name, behindMs } = this.#options
     const sinceMs = this.#nowMs - behindMs
-    const isEven = (copy: CopyName): boolean => copy === name || this.#pace.evenMs(copy) >= sinceMs
+    const isEven = (copy: CopyName): boolean =>
+      copy === name || (this.#paces.get(copy)?.evenMs ?? Number.NEGATIVE_INFINITY) >= sinceMs
     const lost = inSync.kept.filter((copy) => !isEven(copy))
     if (inSync.courted === undefined || !isEven(inSync.courted)) {
       const others = candidates.filter((other) => !inSync.kept.includes(other.name))
