@@ -26,6 +26,8 @@ export function refusalCases(driver: Driver): void {
           () => 'let in',
           (thrown: unknown) => String((thrown as { message?: string }).message ?? thrown),
         ),
+        // A password is hashed in real time, which the deadline of the handshake is not to outrun.
+        1,
       )
       return error.replace(login?.user ?? '', '')
     }
