@@ -3,13 +3,15 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
+import { JWT_SETTINGS, jwtProblems } from './access/options.ts'
 import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
 import { CLUSTER_SETTINGS, credentialProblems } from './cluster/options.ts'
 import { BrokerError } from './errors.ts'
-import { JWT_SETTINGS, jwtProblems } from './gateway/access/options.ts'
 import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
 import { HTTP_SETTINGS } from './gateway/http/options.ts'
 import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
+import { fillInSizes, sizeProblems } from './message-sizes.ts'
+import { isAddress } from './model/host.ts'
 import {
   PROXY_SETTINGS,
   TLS_SETTINGS,
@@ -17,9 +19,7 @@ import {
   tlsMode,
   tlsProblems,
   WEB_SOCKET_SETTINGS,
-} from './gateway/net/options.ts'
-import { fillInSizes, sizeProblems } from './message-sizes.ts'
-import { isAddress } from './model/host.ts'
+} from './net/options.ts'
 import { BROKER_ROLES, REPLICATION_SETTINGS, replicationProblems } from './replication/options.ts'
 import { lazyJsonSchema, leavesOf } from './schema.ts'
 import { SCRAM_PATTERN } from './scram-keys.ts'

@@ -1,7 +1,7 @@
 // The one list of what a role listens on by its configuration. The exposure check, the listeners
 // and the banner derive from it.
 import { type Config, PROTOCOLS } from './config.ts'
-import type { TlsMode } from './gateway/net/options.ts'
+import type { TlsMode } from './net/options.ts'
 
 export type ServerRole = 'start' | 'namesrv' | 'broker' | 'gateway'
 

@@ -1,12 +1,13 @@
 // What every step of the composition of a server has.
+
+import type { UserStore } from '../access/auth.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config.ts'
-import type { UserStore } from '../gateway/access/auth.ts'
-import type { AnyGateway } from '../gateway/net/any-gateway.ts'
 import type { Listeners } from '../listeners.ts'
 import type { ListeningProtocol } from '../listening.ts'
 import type { LiveCertificates } from '../live-certificates.ts'
 import type { Logger } from '../log.ts'
+import type { AnyGateway } from '../net/any-gateway.ts'
 import type { Numbers } from '../numbers/numbers.ts'
 import type { Parts } from '../parts.ts'
 import type { GatewayContext } from '../port/gateway.ts'

@@ -1,9 +1,9 @@
 // The front-ends of RocketMQ's protocol, MQTT and AMQP: loaded where they are enabled, and served
 // at the addresses of their protocols.
 import type { Config } from '../config.ts'
-import { LateGateway } from '../gateway/net/late-gateway.ts'
-import type { Listener } from '../gateway/net/listener.ts'
 import { allOf, doorOf } from '../listeners.ts'
+import { LateGateway } from '../net/late-gateway.ts'
+import type { Listener } from '../net/listener.ts'
 import type { Gateway, GatewayContext } from '../port/gateway.ts'
 import { Traffic } from '../port/traffic.ts'
 import type { OpenAside } from '../remoting/serving/aside.ts'

@@ -2,8 +2,8 @@
 // brokers whose connection ends or falls silent. Holds nothing on disk and knows of no other name
 // server.
 import { type Clock, nextTurn } from '../clock.ts'
-import { Connections } from '../gateway/net/connections.ts'
 import type { Logger } from '../log.ts'
+import { Connections } from '../net/connections.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../port/gateway.ts'
 import { tooLongForAnswer } from '../remoting/answer-bytes.ts'
 import { REQUEST } from '../remoting/codes.ts'

@@ -1,8 +1,9 @@
 // The Gateway port: the front-end, as its process calls it, and its context: a broker, users,
 // sockets.
+
+import type { Accounts } from '../access/accounts.ts'
+import type { Authenticator } from '../access/auth.ts'
 import type { Clock } from '../clock.ts'
-import type { Accounts } from '../gateway/access/accounts.ts'
-import type { Authenticator } from '../gateway/access/auth.ts'
 import type { Logger } from '../log.ts'
 import type { Protocol } from '../model/client.ts'
 import type { ReplicationStatus } from '../model/status.ts'

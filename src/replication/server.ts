@@ -2,8 +2,8 @@
 // of this log, and answers their FETCHes from a feed of it.
 import type { Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import { Connections } from '../gateway/net/connections.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
+import { Connections } from '../net/connections.ts'
 import type { GatewayContext, GatewaySocket } from '../port/gateway.ts'
 import { type Command, decodeCommand, isResponse } from '../remoting/command.ts'
 import { FRAME_BYTES_MAX_UNAUTHENTICATED, type FrameSink } from '../remoting/frame.ts'

@@ -1,7 +1,7 @@
 // What one protocol sends the others receive: the same body, and what their properties have in
 // common.
 import test from 'ava'
-import { openAuthenticator } from '../../src/gateway/access/auth.ts'
+import { openAuthenticator } from '../../src/access/auth.ts'
 import { silentLogger } from '../../src/log.ts'
 import { startBroker, topicOf } from '../support/broker.ts'
 import { openFrontEnd } from '../support/front-end.ts'

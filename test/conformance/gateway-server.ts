@@ -1,10 +1,10 @@
 // One front-end over a real broker, with the wrapper between the two that can make the broker late,
 // out of order and failing. Time stands still unless a case moves it.
 import type { ExecutionContext } from 'ava'
+import { openAuthenticator, type User } from '../../src/access/auth.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
-import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
-import type { ListenerLimits } from '../../src/gateway/net/limits.ts'
 import { silentLogger } from '../../src/log.ts'
+import type { ListenerLimits } from '../../src/net/limits.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
 import type { Gateway } from '../../src/port/gateway.ts'
 import { bodiesOf, pullRequest, startBroker, type TestBroker, topicOf } from '../support/broker.ts'

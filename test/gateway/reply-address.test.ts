@@ -8,7 +8,7 @@ import {
   replyAddressOf,
   replyToMqtt,
   replyToTopic,
-} from '../../src/gateway/net/reply-address.ts'
+} from '../../src/gateway/shared/reply-address.ts'
 
 const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 })
 

@@ -1,10 +1,10 @@
 // The AMQP front-end over a real broker and store, behind a real listener on a free port, with real
 // time unless told otherwise.
 import type { ExecutionContext } from 'ava'
+import { type Authenticator, openAuthenticator, type User } from '../../src/access/auth.ts'
 import { openBroker } from '../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
-import { type Authenticator, openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import type { AmqpOptions } from '../../src/gateway/amqp/options.ts'
 import { AmqpGateway } from '../../src/gateway/amqp/server.ts'
 import { silentLogger } from '../../src/log.ts'

@@ -1,8 +1,8 @@
 // A front-end behind a real listener on a free port of loopback, gone after the test.
 import type { Clock } from '../../src/clock.ts'
-import type { ListenerLimits } from '../../src/gateway/net/limits.ts'
-import { Listener } from '../../src/gateway/net/listener.ts'
 import { silentLogger } from '../../src/log.ts'
+import type { ListenerLimits } from '../../src/net/limits.ts'
+import { Listener } from '../../src/net/listener.ts'
 import type { Gateway } from '../../src/port/gateway.ts'
 import { FakeClock } from './fake-clock.ts'
 import type { Teardown } from './temp-dir.ts'

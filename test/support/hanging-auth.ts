@@ -1,6 +1,6 @@
 // An authenticator whose password checks never come to an end: what a test learns is which are
 // still wanted.
-import { type Authenticator, openAuthenticator } from '../../src/gateway/access/auth.ts'
+import { type Authenticator, openAuthenticator } from '../../src/access/auth.ts'
 import { FakeClock } from './fake-clock.ts'
 import { overridden } from './overridden.ts'
 

@@ -1,8 +1,8 @@
 // An HTTP front-end over a real listener, and requests that a browser's fetch would not make.
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
+import { openAuthenticator, type User } from '../../src/access/auth.ts'
 import type { Clock } from '../../src/clock.ts'
-import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { HTTP_DEFAULTS, type HttpOptions } from '../../src/gateway/http/options.ts'
 import { HttpGateway } from '../../src/gateway/http/server.ts'
 import { type Logger, silentLogger } from '../../src/log.ts'

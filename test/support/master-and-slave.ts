@@ -1,9 +1,10 @@
 // A master's store with its replication listener, and slaves of it: real files, real sockets, on
 // free ports of loopback.
+
+import { openAuthenticator, type User } from '../../src/access/auth.ts'
 import { systemClock } from '../../src/clock.ts'
-import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
-import { Listener } from '../../src/gateway/net/listener.ts'
 import { logPosition } from '../../src/model/positions.ts'
+import { Listener } from '../../src/net/listener.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
 import { openCopy } from '../../src/replication/opening.ts'
 import { Replicas, type ReplicasOptions } from '../../src/replication/replicas.ts'

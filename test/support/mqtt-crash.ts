@@ -1,7 +1,7 @@
 // The MQTT front-end over a real broker whose process can die before any append, and again over
 // what the log has then. Time stands still unless the test moves it.
 import type { ExecutionContext } from 'ava'
-import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
+import { openAuthenticator, type User } from '../../src/access/auth.ts'
 import { MqttGateway } from '../../src/gateway/mqtt/server.ts'
 import type { Logger } from '../../src/log.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'

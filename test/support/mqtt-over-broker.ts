@@ -1,9 +1,9 @@
 // The MQTT front-end alone on a real listener, over a real broker that the test can reach and bend.
 import type { ExecutionContext } from 'ava'
+import { type Authenticator, openAuthenticator, type User } from '../../src/access/auth.ts'
 import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
-import { type Authenticator, openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { MqttGateway, type MqttOptions } from '../../src/gateway/mqtt/server.ts'
 import { silentLogger } from '../../src/log.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'

@@ -1,7 +1,7 @@
 // A name server on a free port of loopback, and connections to it, gone after the test.
 import type { ExecutionContext } from 'ava'
+import { openAuthenticator, type User } from '../../src/access/auth.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
-import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { type Logger, silentLogger } from '../../src/log.ts'
 import { NameServer, type NameServerOptions } from '../../src/namesrv/server.ts'
 import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'

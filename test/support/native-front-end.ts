@@ -1,9 +1,10 @@
 // The native front-end over a real broker and store, on a free port of loopback; the broker's clock
 // stands still until the test moves it.
+
+import { Accounts } from '../../src/access/accounts.ts'
+import { openAuthenticator, type User } from '../../src/access/auth.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { systemClock } from '../../src/clock.ts'
-import { Accounts } from '../../src/gateway/access/accounts.ts'
-import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { RemotingGateway } from '../../src/gateway/remoting/server.ts'
 import { type Logger, silentLogger } from '../../src/log.ts'
 import { BODY_BYTES_DEFAULT } from '../../src/model/limits.ts'

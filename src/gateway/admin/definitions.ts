@@ -1,12 +1,12 @@
 // Topics and groups as administrators make, change and delete them, by whichever protocol: what it
 // takes the right to do, and what goes with it.
 import { isDeepStrictEqual } from 'node:util'
+import type { Principal, Resource } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GroupDefinition } from '../../model/group.ts'
 import { checkGroupName, checkTopicName, isSystemTopic, topicOfWire } from '../../model/names.ts'
 import type { TopicDefinition } from '../../model/topic.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
-import type { Principal, Resource } from '../access/auth.ts'
 import { dropRequestModes } from './request-modes.ts'
 
 /** The user that administers, and what it administers. */

@@ -1,9 +1,10 @@
 // Users that are made at run time are an admin's alone: a user that may give rights could give
 // itself all of them.
+
+import type { Accounts } from '../../access/accounts.ts'
+import type { Principal } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
-import type { Accounts } from '../access/accounts.ts'
-import type { Principal } from '../access/auth.ts'
 
 /** @throws BrokerError PERMISSION_DENIED, NOT_SUPPORTED */
 export function accountsOf({

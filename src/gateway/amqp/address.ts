@@ -20,7 +20,7 @@ import {
   parseMessageFilter,
 } from '../../model/message-filter.ts'
 import { checkGroupName, checkTopicName, deadLetterTopic, retryTopic } from '../../model/names.ts'
-import { formatReplyName, type ReplyName, replyToTopic } from '../net/reply-address.ts'
+import { formatReplyName, type ReplyName, replyToTopic } from '../shared/reply-address.ts'
 import { NAME_BYTES_MAX } from './limits.ts'
 
 export const GRAMMAR =

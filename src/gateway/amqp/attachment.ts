@@ -1,7 +1,8 @@
 // From a peer's attach to a link and our answer, or to a refusal: an attach without source and
 // target, and a detach that says why (AMQP 2.6.3).
+
+import type { Authenticator } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
-import type { Authenticator } from '../access/auth.ts'
 import { bareName, GRAMMAR } from './address.ts'
 import {
   common,

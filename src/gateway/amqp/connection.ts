@@ -1,15 +1,16 @@
 // One AMQP peer, from its first byte to its last: shares its frames out between the handshake, the
 // control plane (rhea) and the sessions, keeps reading and writing within bounds, and ends the
 // connection for any reason, by AMQP's close where it may.
+
+import { isCurrent, type Principal, userChanged } from '../../access/auth.ts'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import { type Host, hostOf } from '../../model/host.ts'
+import type { TurnBudget } from '../../net/turn-budget.ts'
 import { BLOCK_BYTES, Output } from '../../output.ts'
 import type { Broker } from '../../port/broker.ts'
 import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import type { Traffic } from '../../port/traffic.ts'
-import { isCurrent, type Principal, userChanged } from '../access/auth.ts'
-import type { TurnBudget } from '../net/turn-budget.ts'
 import type { SolePolicy } from './codec/control-frames.ts'
 import {
   type OpenFrame,

@@ -1,10 +1,11 @@
 // A connection before its first AMQP frame: the peer's protocol header, and its login by SASL
 // (AMQP 2.2, 5.3). Bytes pipelined behind an answer that takes time wait for it.
+
+import type { Authenticator, Principal } from '../../access/auth.ts'
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Output } from '../../output.ts'
-import type { Authenticator, Principal } from '../access/auth.ts'
 import { FRAME_SASL } from './codec/performatives.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
 import { SaslExchange, type SaslPeer, type SaslStep } from './sasl.ts'

@@ -21,7 +21,7 @@ import {
 } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
-import { replyAddressOf } from '../net/reply-address.ts'
+import { replyAddressOf } from '../shared/reply-address.ts'
 import { bareName, replyAddressAt, replyNodeOf } from './address.ts'
 import type { FieldList } from './codec/control-frames.ts'
 import { millisecondsOf } from './codec/disposition.ts'

@@ -1,10 +1,11 @@
 // The security layer of a connection (AMQP 5.3): SCRAM-SHA-256, PLAIN, EXTERNAL for a client whose
 // certificate names its user and, where clients without credentials may act, ANONYMOUS. One
 // exchange per connection; any failure ends it.
+
+import type { Authenticator, Principal } from '../../access/auth.ts'
+import { SCRAM_SHA_256, ScramLogin } from '../../access/scram.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
-import type { Authenticator, Principal } from '../access/auth.ts'
-import { SCRAM_SHA_256, ScramLogin } from '../access/scram.ts'
 import { codeOf, FieldList } from './codec/control-frames.ts'
 import { CODE, FRAME_SASL } from './codec/performatives.ts'
 import { Described, ValueReader } from './codec/value-reader.ts'

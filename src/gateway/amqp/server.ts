@@ -1,11 +1,11 @@
 // The AMQP 1.0 front-end: takes sockets from the listener, one connection each, and owns what they
 // share.
 import { randomUUID } from 'node:crypto'
+import { Connections } from '../../net/connections.ts'
+import { TurnBudget } from '../../net/turn-budget.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { Traffic } from '../../port/traffic.ts'
 import { ownVersion } from '../../version.ts'
-import { Connections } from '../net/connections.ts'
-import { TurnBudget } from '../net/turn-budget.ts'
 import { AmqpConnection, type ConnectionShare } from './connection.ts'
 import { Containers } from './control/containers.ts'
 import { createControlContainer } from './control/control-plane.ts'

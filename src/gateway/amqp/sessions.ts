@@ -1,6 +1,6 @@
 // The sessions of one open connection, and the frames that belong to them. A mistake within a
 // session costs the session; anything worse is thrown and costs the connection.
-import type { Authenticator } from '../access/auth.ts'
+import type { Authenticator } from '../../access/auth.ts'
 import { type Attachment, makeAttachment, refusal } from './attachment.ts'
 import {
   type AttachFrame,

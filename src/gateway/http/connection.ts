@@ -1,7 +1,8 @@
 // One HTTP connection: whether a request is under way, and how long its client may take.
+
+import type { Leaving } from '../../net/connections.ts'
+import { SocketStream } from '../../net/socket-stream.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
-import type { Leaving } from '../net/connections.ts'
-import { SocketStream } from '../net/socket-stream.ts'
 import { PIPELINED_MAX } from './limits.ts'
 
 export class HttpConnection implements Leaving {

@@ -1,6 +1,6 @@
 // Which user a request is from. Without users every client is the anonymous one; then only a
 // browser needs care, which may have been sent here by any page.
-import type { Authenticator, Principal } from '../access/auth.ts'
+import type { Authenticator, Principal } from '../../access/auth.ts'
 import { HttpError } from './errors.ts'
 import type { HttpOptions } from './options.ts'
 

@@ -1,9 +1,10 @@
 // /metrics: the numbers as Prometheus reads them.
+
+import type { Authenticator } from '../../access/auth.ts'
 import type { Clock } from '../../clock.ts'
 import { exposition } from '../../numbers/exposition.ts'
 import type { Numbers } from '../../numbers/numbers.ts'
 import { shared } from '../../numbers/shared.ts'
-import type { Authenticator } from '../access/auth.ts'
 import type { HttpAnswer } from './answer.ts'
 import type { Route } from './routes.ts'
 

@@ -1,5 +1,5 @@
 // From a method and a path to what answers it.
-import type { Principal } from '../access/auth.ts'
+import type { Principal } from '../../access/auth.ts'
 import type { HttpAnswer } from './answer.ts'
 import { HttpError } from './errors.ts'
 

@@ -1,13 +1,13 @@
 // The HTTP front-end: takes sockets from the listener and answers requests by its routes. It is
 // there before the broker is, to say that the broker is not ready.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Authenticator } from '../../access/auth.ts'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { Connections } from '../../net/connections.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
-import type { Authenticator } from '../access/auth.ts'
-import { Connections } from '../net/connections.ts'
 import type { HttpAnswer } from './answer.ts'
 import type { ApiContext } from './api/endpoint.ts'
 import { HttpConnection } from './connection.ts'

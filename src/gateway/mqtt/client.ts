@@ -1,10 +1,11 @@
 // A connected client: takes its packets after CONNECT apart and hands them to the parts that deal
 // with them. Knows its session and its rights; the socket belongs to its connection.
+
+import { isAllowed, type Principal } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import { partOf } from '../../model/bytes.ts'
 import type { GroupMode } from '../../model/client.ts'
 import { type Host, hostOf } from '../../model/host.ts'
-import { isAllowed, type Principal } from '../access/auth.ts'
 import { Acknowledging } from './deliver/acknowledging.ts'
 import { Custody } from './deliver/custody.ts'
 import { Outbound } from './deliver/outbound.ts'

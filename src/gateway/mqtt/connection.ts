@@ -1,8 +1,9 @@
 // One peer: its socket, the packets cut out of it, what is written back, and its end. Everything
 // between CONNACK and the end is in client.ts.
+
+import { isCurrent, type Principal, userChanged } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
-import { isCurrent, type Principal, userChanged } from '../access/auth.ts'
 import { Client, type ClientConnection } from './client.ts'
 import { type Ending, LOST, OURS } from './ending.ts'
 import { reasonOf } from './errors.ts'

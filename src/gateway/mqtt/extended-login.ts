@@ -1,8 +1,9 @@
 // A login by AUTH packets (MQTT 5, 4.12): between CONNECT and CONNACK, and later that of a client
 // that is connected and proves its user anew. The method is SCRAM-SHA-256.
+
+import type { Authenticator, Principal } from '../../access/auth.ts'
+import { SCRAM_SHA_256, ScramLogin } from '../../access/scram.ts'
 import { BrokerError } from '../../errors.ts'
-import type { Authenticator, Principal } from '../access/auth.ts'
-import { SCRAM_SHA_256, ScramLogin } from '../access/scram.ts'
 import { AUTH_REASON, decodeAuth, encodeAuth } from './packets/auth-packet.ts'
 import type { Properties } from './packets/properties.ts'
 import { ProtocolError, REASON, violation } from './packets/protocol.ts'

@@ -1,8 +1,9 @@
 // What a filter of a SUBSCRIBE means to the broker, and whether a client may have it.
+
+import type { Principal } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import { checkGroupName, isLightQueue, lightQueueTopic } from '../../model/names.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
-import type { Principal } from '../access/auth.ts'
 import { groupOfShare, lookingGroup, namedGroup } from './address.ts'
 import type { MqttParts } from './parts.ts'
 import type { ShareSource } from './session/subscriptions.ts'

@@ -1,9 +1,9 @@
 // From a decoded CONNECT to what the connection works with: its user, its limits, its session.
 
 import { randomUUID } from 'node:crypto'
+import type { Principal } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
-import type { Principal } from '../access/auth.ts'
 import { reasonOf, returnCodeOf } from './errors.ts'
 import type { Extended } from './extended-login.ts'
 import { CLIENT_ID_BYTES_MAX } from './limits.ts'

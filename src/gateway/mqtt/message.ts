@@ -11,7 +11,12 @@ import {
   PROPERTY,
 } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
-import { formatReplyName, mqttNameOf, replyAddressOf, replyToMqtt } from '../net/reply-address.ts'
+import {
+  formatReplyName,
+  mqttNameOf,
+  replyAddressOf,
+  replyToMqtt,
+} from '../shared/reply-address.ts'
 import { addressProperties, type MessageAddress } from './address.ts'
 import { PacketReader } from './packets/packet-reader.ts'
 import {

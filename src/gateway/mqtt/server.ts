@@ -2,9 +2,9 @@
 // sessions are read, and keeps what its connections share.
 import { SharedSlice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
+import { Connections } from '../../net/connections.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { Traffic } from '../../port/traffic.ts'
-import { Connections } from '../net/connections.ts'
 import { Addresses } from './address.ts'
 import { showMqtt } from './backlog.ts'
 import { ConnectBudget } from './connect-budget.ts'

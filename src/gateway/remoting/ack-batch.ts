@@ -1,5 +1,7 @@
 // The acknowledgements that came in one chunk of a connection: settled in one call and answered
 // from one piece of memory. One whose handle does not hold is looked at by itself, for its code.
+
+import type { Principal } from '../../access/auth.ts'
 import type { PopDelivery } from '../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { REQUEST } from '../../remoting/codes.ts'
@@ -7,7 +9,6 @@ import { doneResponses } from '../../remoting/fast/done-response.ts'
 import type { ScannedAck } from '../../remoting/fast/pop-scan.ts'
 import { CODEC_JSON } from '../../remoting/frame.ts'
 import type { Asked } from '../../remoting/serving/connection.ts'
-import type { Principal } from '../access/auth.ts'
 import type { Answering } from './answering.ts'
 import { ackNamed, authorizedTopic } from './requests/pop-settle.ts'
 

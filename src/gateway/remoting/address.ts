@@ -1,8 +1,9 @@
 // Names on the native wire are RocketMQ's own, so a topic, group or queue means itself. What is
 // left to decide here: which resource a name stands for, and what a subscription expression
 // selects.
+
+import type { Resource } from '../../access/auth.ts'
 import { isRetryTopic, RETRY_PREFIX } from '../../model/names.ts'
-import type { Resource } from '../access/auth.ts'
 
 export const topicResource = (name: string): Resource => ({ kind: 'topic', name })
 export const groupResource = (name: string): Resource => ({ kind: 'group', name })

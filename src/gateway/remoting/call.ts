@@ -1,6 +1,7 @@
 // One request on its way through the front-end, and the form of its answer. A request family is a
 // table of functions from calls to answers; it sees the broker through its port and never a socket.
 
+import { type Action, isAllowed, type Principal, type Resource } from '../../access/auth.ts'
 import type { SharedSlice } from '../../clock.ts'
 import type { QueueName } from '../../model/message.ts'
 import { isLightQueue, isRetryTopic, topicOfWire, topicOnWire } from '../../model/names.ts'
@@ -11,7 +12,6 @@ import { RESPONSE } from '../../remoting/codes.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
 import type { Fields } from '../../remoting/header/header.ts'
 import { type Answer, NO_ANSWER } from '../../remoting/serving/connection.ts'
-import { type Action, isAllowed, type Principal, type Resource } from '../access/auth.ts'
 import { groupResource, topicResource } from './address.ts'
 import type { RegisteredClient } from './client.ts'
 import type { HeldPops } from './held-pops.ts'

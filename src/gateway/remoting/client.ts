@@ -1,6 +1,7 @@
 // One native client's registration on a connection: its id, its groups and their subscriptions.
 // Pulls refer to these subscriptions; the broker's registry of clients is kept in step.
 
+import type { Principal } from '../../access/auth.ts'
 import type {
   ClientRegistration,
   ConsumerRegistration,
@@ -16,7 +17,6 @@ import type {
   Heartbeat,
   SubscriptionEntry,
 } from '../../remoting/requests/clients.ts'
-import type { Principal } from '../access/auth.ts'
 
 const CONSUME_POP = 'CONSUME_POP'
 const BROADCASTING = 'BROADCASTING'

@@ -3,6 +3,7 @@
 // `FastRequests`, the meaning of the others is in requests/, and their bytes are cut by the class
 // that this one extends.
 import { setMaxListeners } from 'node:events'
+import { isAllowed, type Principal } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
@@ -33,7 +34,6 @@ import {
   type Serving,
   UNSENT_BYTES_MAX,
 } from '../../remoting/serving/connection.ts'
-import { isAllowed, type Principal } from '../access/auth.ts'
 import { topicResource } from './address.ts'
 import type { Answer, Call, MemberOf, Peer, Push, RemotingContext } from './call.ts'
 import { RegisteredClient } from './client.ts'

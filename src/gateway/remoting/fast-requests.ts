@@ -1,6 +1,8 @@
 // Requests of one connection in their plain form, served straight from the scanned header: sends,
 // pulls, pops, acknowledgements and the ends of transactions. Everything else, and what has to be
 // refused in words, is left to the general way.
+
+import type { Principal } from '../../access/auth.ts'
 import type { NewMessage } from '../../model/message.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST } from '../../remoting/codes.ts'
 import { scanBinaryHeader } from '../../remoting/fast/binary-scan.ts'
@@ -11,7 +13,6 @@ import { scanPull } from '../../remoting/fast/pull-scan.ts'
 import { SignedScan } from '../../remoting/fast/signed-scan.ts'
 import { CODEC_JSON, type HeaderCodec } from '../../remoting/frame.ts'
 import type { Asked } from '../../remoting/serving/connection.ts'
-import type { Principal } from '../access/auth.ts'
 import { AckBatch } from './ack-batch.ts'
 import type { Answering } from './answering.ts'
 import type { Answer, HeldCall } from './call.ts'

@@ -1,6 +1,8 @@
 // The user that a native peer acts for. RocketMQ signs every request, so every request is verified;
 // a peer that signs nothing acts for the user that its certificate names. Only the right to publish
 // to a topic, which each send asks for, is remembered.
+
+import { type Authenticator, isAllowed, type Principal } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage } from '../../model/message.ts'
 import { isRetryTopic, namesIn } from '../../model/names.ts'
@@ -10,7 +12,6 @@ import type { Command } from '../../remoting/command.ts'
 import type { SignedScan } from '../../remoting/fast/signed-scan.ts'
 import { UNIQUE_KEY_QUERY } from '../../remoting/requests/lookup.ts'
 import { ACL_FIELD, signedContent } from '../../remoting/signature.ts'
-import { type Authenticator, isAllowed, type Principal } from '../access/auth.ts'
 import { groupResource, retryGroupOf, topicResource } from './address.ts'
 import { checkSendTopic } from './send-batch.ts'
 

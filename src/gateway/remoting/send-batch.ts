@@ -18,7 +18,7 @@ import { type SendResponses, TRANSACTION_ID_BYTES } from '../../remoting/fast/se
 import { CODEC_JSON, type HeaderCodec } from '../../remoting/frame.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { SEND_RESPONSE } from '../../remoting/requests/send.ts'
-import { type PublishBatch, PublishLine } from '../net/publish-line.ts'
+import { type PublishBatch, PublishLine } from '../shared/publish-line.ts'
 import type { RemotingContext } from './call.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
 

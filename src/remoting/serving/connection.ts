@@ -3,9 +3,9 @@
 // and knows when the peer should go. What a frame asks for is served by the class that extends it.
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import type { Leaving } from '../../gateway/net/connections.ts'
-import { PARTIAL_BYTES_PER_MS, PartialFrames } from '../../gateway/net/partial-frames.ts'
 import type { Logger } from '../../log.ts'
+import type { Leaving } from '../../net/connections.ts'
+import { PARTIAL_BYTES_PER_MS, PartialFrames } from '../../net/partial-frames.ts'
 import { Output } from '../../output.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { FLAG_ONE_WAY, RESPONSE } from '../codes.ts'

@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava'
+import type { Authenticator, User } from '../../../src/access/auth.ts'
 import { BrokerError } from '../../../src/errors.ts'
-import type { Authenticator, User } from '../../../src/gateway/access/auth.ts'
 import { SaslExchange } from '../../../src/gateway/amqp/sasl.ts'
 import { makeScramKeys, scramText } from '../../../src/scram-keys.ts'
 import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'

@@ -1,7 +1,7 @@
 // Subscriptions as JMS means them: what ends one, what begins it anew, and whose it is.
 import test from 'ava'
 import type { Receiver } from 'rhea'
-import { openAuthenticator } from '../../../src/gateway/access/auth.ts'
+import { openAuthenticator } from '../../../src/access/auth.ts'
 import { GroupMembers } from '../../../src/gateway/amqp/links/presence.ts'
 import { Subscriptions } from '../../../src/gateway/amqp/links/subscriptions.ts'
 import { silentLogger } from '../../../src/log.ts'

@@ -1,8 +1,8 @@
 // Local transactions (AMQP 4), frame by frame: posted messages and outcomes hold together once they
 // are discharged, and by no other way.
 import test, { type ExecutionContext } from 'ava'
+import { openAuthenticator } from '../../../src/access/auth.ts'
 import { BrokerError } from '../../../src/errors.ts'
-import { openAuthenticator } from '../../../src/gateway/access/auth.ts'
 import { Transaction } from '../../../src/gateway/amqp/links/transaction.ts'
 import type { NewMessage, Receipt } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'

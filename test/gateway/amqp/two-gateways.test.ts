@@ -1,7 +1,7 @@
 // Two gateways over one broker: links of both are members of one group.
 import test, { type ExecutionContext } from 'ava'
+import { openAuthenticator } from '../../../src/access/auth.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { openAuthenticator } from '../../../src/gateway/access/auth.ts'
 import { AmqpGateway } from '../../../src/gateway/amqp/server.ts'
 import { silentLogger } from '../../../src/log.ts'
 import { Numbers } from '../../../src/numbers/numbers.ts'

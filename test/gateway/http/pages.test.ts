@@ -1,8 +1,8 @@
 // Long lists of the admin API, page by page.
 import test from 'ava'
+import { openAuthenticator } from '../../../src/access/auth.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { BrokerError } from '../../../src/errors.ts'
-import { openAuthenticator } from '../../../src/gateway/access/auth.ts'
 import type { ApiQuestion } from '../../../src/gateway/http/api/endpoint.ts'
 import { type PageQuery, readablePage } from '../../../src/gateway/http/api/pages.ts'
 

@@ -1,7 +1,7 @@
 // State goes from one gateway to another, and something comes in between.
 import test, { type ExecutionContext } from 'ava'
+import { openAuthenticator } from '../../../src/access/auth.ts'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
-import { openAuthenticator } from '../../../src/gateway/access/auth.ts'
 import { MqttGateway } from '../../../src/gateway/mqtt/server.ts'
 import { silentLogger } from '../../../src/log.ts'
 import { withOwnBytes } from '../../../src/model/message.ts'

@@ -1,9 +1,9 @@
 // Two gateways over one broker: to whichever a client connects, it is the same client, with the
 // same session, retained messages and groups.
 import test, { type ExecutionContext } from 'ava'
+import { openAuthenticator } from '../../../src/access/auth.ts'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { openAuthenticator } from '../../../src/gateway/access/auth.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
 import { mqttClient } from '../../support/mqtt.ts'
 import { openGateway, startMqttOver } from '../../support/mqtt-over-broker.ts'

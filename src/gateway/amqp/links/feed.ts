@@ -1,7 +1,8 @@
 // The source of a sender link's messages, which is also told how they were settled: one interface
 // for a consumer group and for reading by position.
+
+import type { Resource } from '../../../access/auth.ts'
 import type { Receipt } from '../../../model/message.ts'
-import type { Resource } from '../../access/auth.ts'
 import type { Outcome } from '../codec/disposition.ts'
 
 export interface FeedItem {

@@ -1,8 +1,9 @@
 // Messages of a consumer group: the broker hands them out one by one and keeps them for us until
 // they are settled.
+
+import type { Resource } from '../../../access/auth.ts'
 import type { Receipt, SettleResult } from '../../../model/message.ts'
 import type { MessageFilter } from '../../../model/message-filter.ts'
-import type { Resource } from '../../access/auth.ts'
 import type { Outcome } from '../codec/disposition.ts'
 import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import type { Peer } from './link.ts'

@@ -7,7 +7,7 @@ import type { Logger } from '../../../log.ts'
 import type { NewMessage, PublishResult } from '../../../model/message.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { Traffic } from '../../../port/traffic.ts'
-import { type PublishBatch, PublishLine } from '../../net/publish-line.ts'
+import { type PublishBatch, PublishLine } from '../../shared/publish-line.ts'
 import { rejectedState, STATE } from '../codec/disposition.ts'
 import { describeError } from '../errors.ts'
 

@@ -1,12 +1,13 @@
 // The interfaces between a session and its links, whichever way messages go, and of the connection
 // that both use.
+
+import type { Principal } from '../../../access/auth.ts'
 import type { Clock } from '../../../clock.ts'
 import type { Logger } from '../../../log.ts'
 import type { Host } from '../../../model/host.ts'
 import type { Output } from '../../../output.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { Traffic } from '../../../port/traffic.ts'
-import type { Principal } from '../../access/auth.ts'
 import type { Flow } from '../codec/flow.ts'
 import type { Transfer } from '../codec/transfer.ts'
 import type { ControlledLink } from '../control/control-plane.ts'

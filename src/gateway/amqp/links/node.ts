@@ -1,7 +1,8 @@
 // The topic behind an address: there already, or made for a peer that may make it.
+
+import type { Authenticator, Principal } from '../../../access/auth.ts'
 import type { TopicDefinition } from '../../../model/topic.ts'
 import type { Broker } from '../../../port/broker.ts'
-import type { Authenticator, Principal } from '../../access/auth.ts'
 
 /** @throws BrokerError PERMISSION_DENIED, TOPIC_NOT_FOUND */
 export async function ensureTopic(

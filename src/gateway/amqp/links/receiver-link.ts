@@ -1,5 +1,7 @@
 // A link that the peer sends messages on. Puts frames together, hands whole messages to the
 // connection's ingest, and grants credit as the bytes under way allow.
+
+import type { Authenticator } from '../../../access/auth.ts'
 import { BrokerError } from '../../../errors.ts'
 import { type NewMessage, newMessage } from '../../../model/message.ts'
 import {
@@ -9,9 +11,8 @@ import {
   PROPERTY,
 } from '../../../model/properties.ts'
 import { tagHash } from '../../../model/tag-filter.ts'
-import type { Authenticator } from '../../access/auth.ts'
-import { sendReply } from '../../net/replies.ts'
-import type { ReplyName } from '../../net/reply-address.ts'
+import { sendReply } from '../../shared/replies.ts'
+import type { ReplyName } from '../../shared/reply-address.ts'
 import { rejectedState, STATE } from '../codec/disposition.ts'
 import type { Flow } from '../codec/flow.ts'
 import type { Transfer } from '../codec/transfer.ts'

@@ -1,10 +1,11 @@
 // A link that the peer receives messages on: reads its feed as far as credit reaches, writes
 // transfers while the peer takes them, and keeps what was sent until it is settled.
+
+import type { Resource } from '../../../access/auth.ts'
 import type { Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Receipt, Verdict } from '../../../model/message.ts'
 import { RecordView } from '../../../model/record.ts'
-import type { Resource } from '../../access/auth.ts'
 import { ACCEPTED, FAILED, type Outcome, RELEASED, STATE } from '../codec/disposition.ts'
 import type { Flow } from '../codec/flow.ts'
 import { mergedNote } from '../codec/note.ts'

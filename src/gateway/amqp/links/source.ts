@@ -1,12 +1,13 @@
 // Where the messages for a receiving peer come from: a consumer group, or queues read by position.
 // Resolves an attach's source against the broker and the peer's rights.
+
+import type { Authenticator } from '../../../access/auth.ts'
 import { BrokerError } from '../../../errors.ts'
 import { ANY_QUEUE, type QueueRange } from '../../../model/message.ts'
 import type { MessageFilter } from '../../../model/message-filter.ts'
 import { checkGroupName } from '../../../model/names.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { EVERY_TAG, tagFilterOf } from '../../../model/tag-filter.ts'
-import type { Authenticator } from '../../access/auth.ts'
 import { type Address, GRAMMAR, parseAddress, type StartAt } from '../address.ts'
 import type { SourceTerminus } from '../codec/terminus.ts'
 import { cursorsOfGroup } from './browsing.ts'

@@ -2,12 +2,13 @@
 // the broker keeps what it selects and whose it is, so that another topic or selector is another
 // subscription (JMS 2.0, 8.3.3), and so that unsubscribing ends what was subscribed and no other
 // group. A shared one that is not durable is gone with its last link.
+
+import { type Authenticator, isOwn, ownerName, type Principal } from '../../../access/auth.ts'
+import { Exclusive } from '../../../access/exclusive.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { GatewayContext } from '../../../port/gateway.ts'
-import { type Authenticator, isOwn, ownerName, type Principal } from '../../access/auth.ts'
-import { Exclusive } from '../../access/exclusive.ts'
 import { brokerName } from '../address.ts'
 import type { GroupMembers } from './presence.ts'
 

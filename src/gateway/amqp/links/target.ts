@@ -1,11 +1,12 @@
 // Where the messages of a sending peer go: one topic, or for the anonymous relay whatever each
 // message's `to` names. Resolves an attach's target against the broker and the peer's rights.
+
+import { type Authenticator, isAllowed, type Principal } from '../../../access/auth.ts'
 import { BrokerError } from '../../../errors.ts'
 import { ANY_QUEUE, type Destination } from '../../../model/message.ts'
 import { isSendForbidden } from '../../../model/names.ts'
 import type { Broker } from '../../../port/broker.ts'
-import { type Authenticator, isAllowed, type Principal } from '../../access/auth.ts'
-import type { ReplyName } from '../../net/reply-address.ts'
+import type { ReplyName } from '../../shared/reply-address.ts'
 import { type Address, GRAMMAR, parseAddress } from '../address.ts'
 import type { TargetTerminus } from '../codec/terminus.ts'
 import { ensureTopic } from './node.ts'

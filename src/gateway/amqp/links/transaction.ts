@@ -1,8 +1,9 @@
 // One local transaction (AMQP 4.4): messages that were posted in it and outcomes of received ones,
 // kept here until it is discharged. Its parts become one call of the broker, or none.
+
+import type { Resource } from '../../../access/auth.ts'
 import type { NewMessage, Receipt, Settlement } from '../../../model/message.ts'
 import { withOwnBytes } from '../../../model/message.ts'
-import type { Resource } from '../../access/auth.ts'
 import { FAILED, type Outcome, STATE } from '../codec/disposition.ts'
 import { transactionalState } from '../codec/transaction.ts'
 import type { ErrorDescription } from '../errors.ts'

@@ -1,13 +1,13 @@
 // The open transactions of one connection (AMQP 4): declared and discharged through its
 // coordinators, and rolled back when their time is over or their coordinator is gone.
 import { randomBytes } from 'node:crypto'
+import type { Authenticator, Principal } from '../../../access/auth.ts'
 import type { Clock, Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { Receipt } from '../../../model/message.ts'
 import { type Broker, UNCERTAIN_CODES } from '../../../port/broker.ts'
 import type { Traffic } from '../../../port/traffic.ts'
-import type { Authenticator, Principal } from '../../access/auth.ts'
 import { AmqpError, CONDITION, conditionOf } from '../errors.ts'
 import { TRANSACTIONS_PER_CONNECTION_MAX } from '../limits.ts'
 import type { Ingest } from './ingest.ts'

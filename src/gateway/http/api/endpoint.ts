@@ -1,9 +1,9 @@
 // One question or order of the admin API: what it takes is declared, and checked before it is
 // served. The API's document is made from the same declarations.
 import { z } from 'zod'
+import type { Principal } from '../../../access/auth.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { GatewayContext } from '../../../port/gateway.ts'
-import type { Principal } from '../../access/auth.ts'
 import { type HttpAnswer, json } from '../answer.ts'
 import { HttpError } from '../errors.ts'
 import { BODY_BYTES_MAX } from '../limits.ts'

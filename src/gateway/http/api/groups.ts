@@ -1,11 +1,11 @@
 // Consumer groups: their places, members and definitions.
 import { z } from 'zod'
+import { isAllowed } from '../../../access/auth.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { ClientRegistration } from '../../../model/client.ts'
 import { type GroupDefinition, groupDefaults } from '../../../model/group.ts'
 import type { QueueLag } from '../../../model/message.ts'
 import { topicOnWire } from '../../../model/names.ts'
-import { isAllowed } from '../../access/auth.ts'
 import { deleteGroup, putGroup } from '../../admin/definitions.ts'
 import { resetGroup } from '../../admin/reset.ts'
 import { type ApiQuestion, endpoint } from './endpoint.ts'

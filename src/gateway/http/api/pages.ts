@@ -1,8 +1,8 @@
 // Long lists, page by page: by name, behind the last one of the page before.
 import { z } from 'zod'
+import { isAllowed } from '../../../access/auth.ts'
 import { Slice } from '../../../clock.ts'
 import { BrokerError, type ErrorCode } from '../../../errors.ts'
-import { isAllowed } from '../../access/auth.ts'
 import type { ApiQuestion } from './endpoint.ts'
 
 const PAGE_DEFAULT = 100

@@ -1,4 +1,6 @@
 // A message of the API on its way to the broker: checked and written as the SDK does it.
+
+import { isAllowed } from '../../../access/auth.ts'
 import { encodeMessage, type OutgoingMessage } from '../../../client/calls/outgoing.ts'
 import type { SendResult } from '../../../client/produce/producer.ts'
 import { UniqueIds } from '../../../client/routes/unique-id.ts'
@@ -6,7 +8,6 @@ import { BrokerError } from '../../../errors.ts'
 import { hostOf } from '../../../model/host.ts'
 import { ANY_QUEUE, newMessage } from '../../../model/message.ts'
 import { offsetMessageId } from '../../../model/message-id.ts'
-import { isAllowed } from '../../access/auth.ts'
 import type { ApiQuestion } from './endpoint.ts'
 
 type Publishing = Pick<ApiQuestion<unknown, unknown>, 'principal' | 'context' | 'address'>

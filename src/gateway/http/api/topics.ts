@@ -1,5 +1,6 @@
 // Topics: their definitions, queues and consumers.
 import { z } from 'zod'
+import { isAllowed } from '../../../access/auth.ts'
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import { QUEUES_PER_TOPIC_MAX } from '../../../model/limits.ts'
@@ -11,7 +12,6 @@ import {
   type TopicDefinition,
 } from '../../../model/topic.ts'
 import type { Broker } from '../../../port/broker.ts'
-import { isAllowed } from '../../access/auth.ts'
 import { deleteTopic, putTopic } from '../../admin/definitions.ts'
 import { type ApiQuestion, endpoint } from './endpoint.ts'
 import { PAGE, type PageQuery, readablePage } from './pages.ts'

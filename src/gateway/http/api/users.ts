@@ -1,8 +1,8 @@
 // Users that are made at run time, and their rights, beside those of the configuration.
 import { z } from 'zod'
+import type { Account, GivenAccount } from '../../../access/accounts.ts'
+import { type AclPolicy, policyOf } from '../../../access/acl.ts'
 import { BrokerError } from '../../../errors.ts'
-import type { Account, GivenAccount } from '../../access/accounts.ts'
-import { type AclPolicy, policyOf } from '../../access/acl.ts'
 import { accountsOf } from '../../admin/users.ts'
 import { endpoint } from './endpoint.ts'
 

@@ -1,7 +1,8 @@
 // The topic of each PUBLISH of one connection: aliases, checks and rights, worked out once per
 // topic.
+
+import type { Principal } from '../../../access/auth.ts'
 import { BrokerError } from '../../../errors.ts'
-import type { Principal } from '../../access/auth.ts'
 import type { MessageAddress } from '../address.ts'
 import { ROUTE_NAME_CHARS_MAX, ROUTES_PER_CONNECTION_MAX } from '../limits.ts'
 import { PacketReader } from '../packets/packet-reader.ts'

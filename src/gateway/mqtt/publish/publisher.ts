@@ -1,4 +1,6 @@
 // Makes broker messages of MQTT ones and publishes them, what they retain together with them.
+
+import type { Authenticator } from '../../../access/auth.ts'
 import type { Clock } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
@@ -7,7 +9,6 @@ import { NO_HOST } from '../../../model/host.ts'
 import { type NewMessage, newMessage, type PublishResult } from '../../../model/message.ts'
 import type { StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
-import type { Authenticator } from '../../access/auth.ts'
 import type { Addresses, MessageAddress } from '../address.ts'
 import { isPlain, type PublishFacts, toRecordProperties } from '../message.ts'
 import type { Session, Will } from '../session/session.ts'

@@ -1,12 +1,13 @@
 // Replies by MQTT to requests that came by other protocols: the response topic of such a request is
 // $trivet/reply/NAME, and what is published there goes to the client that asked. A PUBACK says what
 // came of it.
+
+import type { Principal } from '../../../access/auth.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Host } from '../../../model/host.ts'
 import { INTERNAL_PROPERTIES, PROPERTY } from '../../../model/properties.ts'
-import type { Principal } from '../../access/auth.ts'
-import { sendReply } from '../../net/replies.ts'
-import { parseReplyName } from '../../net/reply-address.ts'
+import { sendReply } from '../../shared/replies.ts'
+import { parseReplyName } from '../../shared/reply-address.ts'
 import { correlationText, REPLY_PREFIX } from '../message.ts'
 import type { PublishParts } from './parts.ts'
 import type { RequestPublish } from './request-publish.ts'

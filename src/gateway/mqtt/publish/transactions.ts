@@ -6,6 +6,8 @@
 //   $trivet/tx/GROUP/rollback        payload: the name
 //
 // A PUBACK says what came of each. What stays open is asked about on the response topic.
+
+import type { Principal } from '../../../access/auth.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Host } from '../../../model/host.ts'
 import { checkGroupName } from '../../../model/names.ts'
@@ -13,7 +15,6 @@ import { logPosition, queueOffset } from '../../../model/positions.ts'
 import { encodeProperties, PROPERTY } from '../../../model/properties.ts'
 import { RecordView } from '../../../model/record.ts'
 import type { HalfName, TransactionCheck } from '../../../model/transaction.ts'
-import type { Principal } from '../../access/auth.ts'
 import type { MessageAddress } from '../address.ts'
 import type { Properties } from '../packets/properties.ts'
 import { checkName } from '../packets/topic-name.ts'

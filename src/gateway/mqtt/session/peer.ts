@@ -1,6 +1,7 @@
 // A connected client, as the parts that serve it need it.
+
+import type { Principal } from '../../../access/auth.ts'
 import type { BrokerError } from '../../../errors.ts'
-import type { Principal } from '../../access/auth.ts'
 import type { PacketOutput } from '../outgoing/packet-output.ts'
 import type { ProtocolError } from '../packets/protocol.ts'
 import type { Session } from './session.ts'

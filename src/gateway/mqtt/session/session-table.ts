@@ -1,13 +1,14 @@
 // Every session that this gateway owns, by client id: their users, when they end, and their durable
 // copies. Ownership is a claim of the state's id: a client that connects to another gateway takes
 // its session there. One client id is worked on by one caller at a time.
+
+import { type Authenticator, isOwn, ownerName, type Principal } from '../../../access/auth.ts'
+import { Exclusive } from '../../../access/exclusive.ts'
 import { type Clock, type SharedSlice, Slice, sleep, type Timer } from '../../../clock.ts'
 import { BrokerError, type ErrorCode } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { Claim, StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
-import { type Authenticator, isOwn, ownerName, type Principal } from '../../access/auth.ts'
-import { Exclusive } from '../../access/exclusive.ts'
 import type { FilterCounts } from './filter-counts.ts'
 import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
 import { SessionCopies } from './session-copies.ts'

@@ -1,4 +1,6 @@
 // The broker's own settings and state, in the words that mqadmin and the dashboard parse.
+
+import { isAllowed } from '../../../access/auth.ts'
 import { BrokerError } from '../../../errors.ts'
 import { formatHost } from '../../../model/host.ts'
 import type { BrokerIdentity, BrokerStatus } from '../../../model/status.ts'
@@ -6,7 +8,6 @@ import { REQUEST } from '../../../remoting/codes.ts'
 import { emitJson } from '../../../remoting/json/json-emitter.ts'
 import { decodeProperties, encodeTable } from '../../../remoting/requests/key-values.ts'
 import { DATA_VERSION } from '../../../remoting/requests/topics.ts'
-import { isAllowed } from '../../access/auth.ts'
 import { CLUSTER } from '../address.ts'
 import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
 import { runtimeValues } from '../runtime-values.ts'

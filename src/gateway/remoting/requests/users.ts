@@ -1,4 +1,7 @@
 // Users that are made while the broker runs, and their rights.
+
+import type { Account, GivenAccount } from '../../../access/accounts.ts'
+import { type AclPolicy, policyOf } from '../../../access/acl.ts'
 import { BrokerError } from '../../../errors.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
@@ -17,8 +20,6 @@ import {
   USER,
   type UserInfo,
 } from '../../../remoting/requests/users.ts'
-import type { Account, GivenAccount } from '../../access/accounts.ts'
-import { type AclPolicy, policyOf } from '../../access/acl.ts'
 import { accountsOf } from '../../admin/users.ts'
 import { type Answer, answerBody, type Call, DONE, type RequestTable, type Serve } from '../call.ts'
 
