@@ -4,8 +4,8 @@ import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import type { ConnectionOptions } from 'node:tls'
 import { Accounts } from './access/accounts.ts'
-import { openAuthenticator } from './access/auth.ts'
 import { Tokens } from './access/tokens.ts'
+import { UserStore } from './access/user-store.ts'
 import type { EmbeddedBroker } from './broker/broker.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Certified, Composition } from './composition/composition.ts'
@@ -112,7 +112,7 @@ export class Server {
 
 async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const { config, log, clock = systemClock, role = 'start' } = options
-  const auth = openAuthenticator(config.users, clock, undefined, tokensOf(config, clock, log))
+  const auth = new UserStore(config.users, clock, undefined, tokensOf(config, clock, log))
   const numbers = new Numbers()
   const watching = watchProcess(numbers, clock)
   parts.add('numbers', async () => watching.cancel())
@@ -303,7 +303,7 @@ async function serveOver(
 ): Promise<GatewayContext> {
   const { auth, log, clock, numbers, parts } = composition
   parts.add('broker', () => broker.close())
-  const accounts = new Accounts(broker.states, auth, log)
+  const accounts = new Accounts(broker.states, auth.accountUsers, log)
   parts.add('accounts', async () => accounts.close())
   await accounts.open()
   const routes = await routesOf(composition, broker, store.replication.epoch)

@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import test, { type ExecutionContext } from 'ava'
 import mqtt, { type IClientOptions } from 'mqtt'
 import rhea, { type Connection, type ConnectionOptions } from 'rhea'
-import { openAuthenticator } from '../src/access/auth.ts'
+import { UserStore } from '../src/access/user-store.ts'
 import { connect } from '../src/client/index.ts'
 import { systemClock } from '../src/clock.ts'
 import type { ConfigInput } from '../src/config.ts'
@@ -110,7 +110,7 @@ test('SASL EXTERNAL is the user of the certificate, with its rights', async (t) 
 })
 
 test('SASL EXTERNAL is offered to clients with a certificate alone', (t) => {
-  const auth = openAuthenticator({}, systemClock)
+  const auth = new UserStore({}, systemClock)
   const offered = (socket: StillSocket): string =>
     new SaslExchange(auth, socket).mechanismsFrame().toString('latin1')
   const certified = new StillSocket()

@@ -1,6 +1,6 @@
 // What every step of the composition of a server has.
 
-import type { UserStore } from '../access/auth.ts'
+import type { UserStore } from '../access/user-store.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import type { Listeners } from '../listeners.ts'

@@ -1,14 +1,9 @@
 import { createHmac } from 'node:crypto'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
-import {
-  type Action,
-  type Authenticator,
-  openAuthenticator,
-  type Principal,
-  type Resource,
-  type User,
-} from '../../src/access/auth.ts'
+import type { Action, Authenticator, Principal, Resource } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
@@ -25,7 +20,7 @@ const user = (changed: Partial<User> = {}): User => ({
 })
 
 const open = (users: Record<string, User>, clock = new FakeClock()): Authenticator =>
-  openAuthenticator(users, clock)
+  new UserStore(users, clock)
 
 function allowed(auth: Authenticator, who: Principal, action: Action, resource: Resource): boolean {
   try {
@@ -205,7 +200,7 @@ test('an unknown user costs a check as dear as a known one, whatever the costs o
   }
   const dearer = SECRET.replace('scrypt:16:', 'scrypt:1024:')
   const users = { ann: user({ password: SECRET }), bob: user({ password: dearer }) }
-  const auth = openAuthenticator(users, new FakeClock(), checks)
+  const auth = new UserStore(users, new FakeClock(), checks)
   for (let i = 0; i < 200; i++) {
     await unauthenticated(t, auth.verifyPassword(`nobody-${i % 100}`, 'secret', ADDRESS))
   }

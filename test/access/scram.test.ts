@@ -2,8 +2,9 @@
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
 import { Accounts } from '../../src/access/accounts.ts'
-import { openAuthenticator, type User } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
 import { ScramLogin } from '../../src/access/scram.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { silentLogger } from '../../src/log.ts'
 import type { StateEntry, StateNews, StateVersion } from '../../src/model/state.ts'
@@ -30,7 +31,7 @@ async function refused(t: ExecutionContext, attempt: () => unknown, text?: RegEx
 }
 
 test('the exchange of RFC 7677 comes to the same bytes', async (t) => {
-  const auth = openAuthenticator({ user: user({ scram: await keysOf('pencil') }) }, new FakeClock())
+  const auth = new UserStore({ user: user({ scram: await keysOf('pencil') }) }, new FakeClock())
   const nonce = '%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0'
   const login = new ScramLogin(auth, ADDRESS, () => nonce)
   const challenge = login.first(Buffer.from('n,,n=user,r=rOprNGfwEbeRWgbNEkqO'))
@@ -47,7 +48,7 @@ test('any name and password that SASLprep leaves alone log in, and another passw
   const text = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 20 })
   await fc.assert(
     fc.asyncProperty(text, text, async (name, password) => {
-      const auth = openAuthenticator(
+      const auth = new UserStore(
         { [name]: user({ scram: await keysOf(password) }) },
         new FakeClock(),
       )
@@ -70,7 +71,7 @@ test('a name that is unknown, one without keys and one that is known begin alike
     old: user({ password: cheapHash('pencil') }),
   }
   const begin = (name: string): string => {
-    const login = new ScramLogin(openAuthenticator(users, new FakeClock()), ADDRESS, () => 'x')
+    const login = new ScramLogin(new UserStore(users, new FakeClock()), ADDRESS, () => 'x')
     return login.first(new ScramClient(name, 'pencil').first).toString()
   }
   for (const name of ['known', 'old', 'nobody']) {
@@ -79,7 +80,7 @@ test('a name that is unknown, one without keys and one that is known begin alike
     t.is(begin(name), begin(name))
   }
   t.not(begin('old'), begin('nobody'))
-  const auth = openAuthenticator(users, new FakeClock())
+  const auth = new UserStore(users, new FakeClock())
   for (const name of ['old', 'nobody']) {
     const client = new ScramClient(name, 'pencil')
     const login = new ScramLogin(auth, ADDRESS)
@@ -93,7 +94,7 @@ test('a name that is unknown, one without keys and one that is known begin alike
 
 test('unknown users seem to have keys of each kind that known ones have, or get at run time', async (t) => {
   const keys = scramText(await deriveScramKeys('pencil', Buffer.alloc(24, 7), 4096))
-  const auth = openAuthenticator({ ann: user({ scram: keys }) }, new FakeClock())
+  const auth = new UserStore({ ann: user({ scram: keys }) }, new FakeClock())
   const names = Array.from({ length: 200 }, (_, at) => `nobody-${at}`)
   const kinds = names.map((name) => {
     const { iterations, salt } = auth.scramKeys(name)
@@ -106,7 +107,7 @@ test('it is offered once each user with a password has keys', async (t) => {
   const scram = await keysOf('pencil')
   const password = cheapHash('pencil')
   const offered = (users: Record<string, User>): boolean =>
-    openAuthenticator(users, new FakeClock()).isScramOffered
+    new UserStore(users, new FakeClock()).isScramOffered
   t.false(offered({}))
   t.false(offered({ ann: user({ password }), bob: user({ password, scram }) }))
   t.true(offered({ ann: user({ password, scram }), rocket: user({ secretKey: 'sesame' }) }))
@@ -132,10 +133,7 @@ for (const [what, change, text] of [
   ['an empty message', () => '', /malformed/],
 ] as const) {
   test(`${what} is refused`, async (t) => {
-    const auth = openAuthenticator(
-      { ann: user({ scram: await keysOf('pencil') }) },
-      new FakeClock(),
-    )
+    const auth = new UserStore({ ann: user({ scram: await keysOf('pencil') }) }, new FakeClock())
     const client = new ScramClient('ann', 'pencil')
     const login = new ScramLogin(auth, ADDRESS)
     const final = client.final(login.first(client.first)).toString()
@@ -153,17 +151,14 @@ for (const [what, first, text] of [
   ['a message of absurd length', `n,,n=${'a'.repeat(1_024)},r=abc`, /malformed/],
 ] as const) {
   test(`${what} is refused`, async (t) => {
-    const auth = openAuthenticator(
-      { ann: user({ scram: await keysOf('pencil') }) },
-      new FakeClock(),
-    )
+    const auth = new UserStore({ ann: user({ scram: await keysOf('pencil') }) }, new FakeClock())
     await refused(t, () => new ScramLogin(auth, ADDRESS).first(Buffer.from(first)), text)
   })
 }
 
 test('wrong proofs of an address wait as wrong passwords do', async (t) => {
   const clock = new FakeClock()
-  const auth = openAuthenticator({ ann: user({ scram: await keysOf('pencil') }) }, clock)
+  const auth = new UserStore({ ann: user({ scram: await keysOf('pencil') }) }, clock)
   const attempt = async (password: string): Promise<string> => {
     const client = new ScramClient('ann', password)
     const login = new ScramLogin(auth, ADDRESS)
@@ -181,11 +176,8 @@ test('wrong proofs of an address wait as wrong passwords do', async (t) => {
 })
 
 test('a user that is made at run time logs in by it, and no more with an old password', async (t) => {
-  const auth = openAuthenticator(
-    { root: user({ admin: true, secretKey: 'sesame' }) },
-    new FakeClock(),
-  )
-  const accounts = new Accounts(new MemoryStates(), auth, silentLogger)
+  const auth = new UserStore({ root: user({ admin: true, secretKey: 'sesame' }) }, new FakeClock())
+  const accounts = new Accounts(new MemoryStates(), auth.accountUsers, silentLogger)
   await accounts.open()
   await accounts.create('kim', { password: 'first' })
   const attempt = async (password: string): Promise<string> => {
@@ -205,10 +197,7 @@ test('a user that is made at run time logs in by it, and no more with an old pas
 })
 
 test('an account of a version without SCRAM logs in by its password alone', async (t) => {
-  const auth = openAuthenticator(
-    { root: user({ admin: true, secretKey: 'sesame' }) },
-    new FakeClock(),
-  )
+  const auth = new UserStore({ root: user({ admin: true, secretKey: 'sesame' }) }, new FakeClock())
   const old = {
     name: 'kim',
     secretKey: 'first',
@@ -219,7 +208,7 @@ test('an account of a version without SCRAM logs in by its password alone', asyn
   }
   const accounts = new Accounts(
     new MemoryStates(['access/user/kim', Buffer.from(JSON.stringify(old))]),
-    auth,
+    auth.accountUsers,
     silentLogger,
   )
   await accounts.open()

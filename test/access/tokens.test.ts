@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
 import mqtt from 'mqtt'
-import { openAuthenticator, type User } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
 import { Tokens } from '../../src/access/tokens.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import { systemClock } from '../../src/clock.ts'
 import { silentLogger } from '../../src/log.ts'
 import { type TokenKey, TokenKeys } from '../../src/token-keys.ts'
@@ -64,7 +65,7 @@ const user = (changed: Partial<User>): User => ({
 })
 
 const openWith = (keys: readonly TokenKey[] = KEYS) =>
-  openAuthenticator(
+  new UserStore(
     { ann: user({ publish: ['orders'] }) },
     systemClock,
     undefined,
@@ -142,7 +143,7 @@ test('without kid one of several keys of its kind is not guessed', async (t) => 
 test('wrong tokens of an address wait as wrong passwords do, and right ones for none of them', async (t) => {
   const clock = new FakeClock()
   const tokens = new Tokens(OPTIONS, { current: KEYS }, systemClock)
-  const auth = openAuthenticator({ ann: user({}) }, clock, undefined, tokens)
+  const auth = new UserStore({ ann: user({}) }, clock, undefined, tokens)
   const [right, wrong] = [await tokenOf('HS256'), await tokenOf('HS256', { aud: 'other' })]
   for (let n = 0; n < 21; n++) await t.throwsAsync(auth.verifyToken(wrong, ADDRESS))
   let isTold = false
@@ -268,7 +269,7 @@ test('where tokens are taken AMQP offers no mechanism by which none can come', a
 })
 
 test('where no keys are set, a token is a wrong password and no bearer', async (t) => {
-  const auth = openAuthenticator({ ann: user({}) }, systemClock)
+  const auth = new UserStore({ ann: user({}) }, systemClock)
   const token = await tokenOf('HS256')
   await t.throwsAsync(auth.verifyToken(token, ADDRESS), { message: /takes no tokens/ })
   await t.throwsAsync(auth.verifyPassword('ann', token, ADDRESS), { message: /wrong password/ })

@@ -1,7 +1,7 @@
 // What one protocol sends the others receive: the same body, and what their properties have in
 // common.
 import test from 'ava'
-import { openAuthenticator } from '../../src/access/auth.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import { silentLogger } from '../../src/log.ts'
 import { startBroker, topicOf } from '../support/broker.ts'
 import { openFrontEnd } from '../support/front-end.ts'
@@ -18,7 +18,7 @@ const LABELS = { tag: 'eu', key: 'o42', properties: { color: 'red', shade: 'dark
 test('a message of any protocol is received by every protocol, with body, tag, key and properties', async (t) => {
   const { broker, clock, numbers } = await startBroker(t)
   await broker.topics.put(topicOf(TOPIC, 1))
-  const auth = openAuthenticator({}, clock)
+  const auth = new UserStore({}, clock)
   const clients = await Promise.all(
     DRIVERS.map(async (driver) => {
       const gateway = driver.gateway({ broker, auth, log: silentLogger, clock, numbers })

@@ -1,7 +1,7 @@
 // Refusals: logins, rights, a log that takes nothing, too many connections. Each is told, costs
 // what it is about and nothing more.
 import test, { type ExecutionContext } from 'ava'
-import type { User } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
 import { topicOf } from '../support/broker.ts'
 import { cheapHash } from '../support/cheap-password.ts'
 import type { Driver, Login } from './gateway-driver.ts'

@@ -1,7 +1,8 @@
 // One front-end over a real broker, with the wrapper between the two that can make the broker late,
 // out of order and failing. Time stands still unless a case moves it.
 import type { ExecutionContext } from 'ava'
-import { openAuthenticator, type User } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { silentLogger } from '../../src/log.ts'
 import type { ListenerLimits } from '../../src/net/limits.ts'
@@ -101,7 +102,7 @@ export async function serveOver(
   const { clock } = host
   const { users = {}, limits, unsteady: how = { seed: 1, turnsMax: 0 } } = options
   const unsteady = new UnsteadyBroker(overridden(host.broker, {}), how)
-  const auth = openAuthenticator(users, clock)
+  const auth = new UserStore(users, clock)
   const gateway = driver.gateway({
     broker: unsteady.port,
     auth,

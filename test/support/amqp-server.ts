@@ -1,7 +1,9 @@
 // The AMQP front-end over a real broker and store, behind a real listener on a free port, with real
 // time unless told otherwise.
 import type { ExecutionContext } from 'ava'
-import { type Authenticator, openAuthenticator, type User } from '../../src/access/auth.ts'
+import type { Authenticator } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import { openBroker } from '../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
@@ -43,7 +45,7 @@ export async function startAmqp(
   const store = await openStore({ directory, storeHost, clock, log, segmentBytes: 4 * 1024 * 1024 })
   const real = openBroker({ store, clock, log, options: options.broker ?? {} })
   const broker = options.wrap?.(real) ?? real
-  const auth = options.auth ?? openAuthenticator(options.users ?? {}, clock)
+  const auth = options.auth ?? new UserStore(options.users ?? {}, clock)
   const numbers = new Numbers()
   const gateway = new AmqpGateway({ broker, auth, log, clock, numbers }, options.limits ?? {})
   let closing: Promise<void> | undefined

@@ -1,6 +1,7 @@
 // An authenticator whose password checks never come to an end: what a test learns is which are
 // still wanted.
-import { type Authenticator, openAuthenticator } from '../../src/access/auth.ts'
+import type { Authenticator } from '../../src/access/auth.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import { FakeClock } from './fake-clock.ts'
 import { overridden } from './overridden.ts'
 
@@ -12,7 +13,7 @@ export interface HangingAuth {
 }
 
 export function hangingAuth(): HangingAuth {
-  const open = openAuthenticator({}, new FakeClock())
+  const open = new UserStore({}, new FakeClock())
   const hanging: HangingAuth = {
     auth: overridden(open, {
       anonymousAllowed: false,

@@ -1,7 +1,8 @@
 // An HTTP front-end over a real listener, and requests that a browser's fetch would not make.
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
-import { openAuthenticator, type User } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import type { Clock } from '../../src/clock.ts'
 import { HTTP_DEFAULTS, type HttpOptions } from '../../src/gateway/http/options.ts'
 import { HttpGateway } from '../../src/gateway/http/server.ts'
@@ -24,7 +25,7 @@ export async function openHttp(
   { clock, options, log = silentLogger, users = {} }: HttpOptionsOfTest,
 ) {
   const numbers = new Numbers()
-  const auth = openAuthenticator(users, clock)
+  const auth = new UserStore(users, clock)
   const gateway = new HttpGateway(
     { auth, log, clock, numbers, node: NODE },
     { ...HTTP_DEFAULTS, ...options },

@@ -1,7 +1,8 @@
 // A master's store with its replication listener, and slaves of it: real files, real sockets, on
 // free ports of loopback.
 
-import { openAuthenticator, type User } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import { systemClock } from '../../src/clock.ts'
 import { logPosition } from '../../src/model/positions.ts'
 import { Listener } from '../../src/net/listener.ts'
@@ -76,7 +77,7 @@ export async function startMaster(t: Teardown, options: MasterOptions = {}): Pro
   const { replication } = store
   const context = { replication, clock: systemClock, log, numbers }
   const replicas = new Replicas(context, { ...SYNC, ...options.replicas })
-  const auth = openAuthenticator(options.users ?? {}, systemClock)
+  const auth = new UserStore(options.users ?? {}, systemClock)
   const server = new ReplicationServer({ ...context, ...IDENTITY, replicas, auth })
   const listener = await Listener.open({
     ...{ host: '127.0.0.1', port: options.port ?? 0, name: 'replication', limits: GENEROUS_LIMITS },

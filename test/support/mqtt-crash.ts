@@ -1,7 +1,8 @@
 // The MQTT front-end over a real broker whose process can die before any append, and again over
 // what the log has then. Time stands still unless the test moves it.
 import type { ExecutionContext } from 'ava'
-import { openAuthenticator, type User } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import { MqttGateway } from '../../src/gateway/mqtt/server.ts'
 import type { Logger } from '../../src/log.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
@@ -32,7 +33,7 @@ export async function startCrashingMqtt(
 async function serve(t: ExecutionContext, test: TestBroker, users: Users): Promise<CrashingMqtt> {
   const { broker, clock, faults } = test
   const log = new LogLines()
-  const auth = openAuthenticator(users, clock)
+  const auth = new UserStore(users, clock)
   const numbers = new Numbers()
   const gateway = new MqttGateway({ broker, auth, log: log as Logger, clock, numbers })
   const frontEnd = await openFrontEnd(t, gateway, { clock })

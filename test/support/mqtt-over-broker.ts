@@ -1,6 +1,8 @@
 // The MQTT front-end alone on a real listener, over a real broker that the test can reach and bend.
 import type { ExecutionContext } from 'ava'
-import { type Authenticator, openAuthenticator, type User } from '../../src/access/auth.ts'
+import type { Authenticator } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
@@ -44,7 +46,7 @@ export async function startMqttOver(
   const directory = await tempDir(t)
   const store = await openStore({ directory, storeHost: { ip: 0x7f000001, port: 1 }, clock, log })
   const broker = openBroker({ store, clock, log, options: options.broker ?? {} })
-  const auth = options.auth ?? openAuthenticator(options.users ?? {}, clock)
+  const auth = options.auth ?? new UserStore(options.users ?? {}, clock)
   t.teardown(async () => {
     await broker.close()
     await store.close()
@@ -56,7 +58,7 @@ export async function startMqttOver(
 export async function openGateway(
   t: ExecutionContext,
   broker: Broker,
-  auth: Authenticator = openAuthenticator({}, systemClock),
+  auth: Authenticator = new UserStore({}, systemClock),
   clock: Clock = systemClock,
   mqtt: Partial<MqttOptions> = {},
 ): Promise<{ port: number; gateway: MqttGateway; numbers: Numbers }> {

@@ -1,6 +1,7 @@
 // A name server on a free port of loopback, and connections to it, gone after the test.
 import type { ExecutionContext } from 'ava'
-import { openAuthenticator, type User } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { type Logger, silentLogger } from '../../src/log.ts'
 import { NameServer, type NameServerOptions } from '../../src/namesrv/server.ts'
@@ -31,7 +32,7 @@ export async function startNameServer(
 ): Promise<TestNameServer> {
   const clock = options.clock ?? systemClock
   const { log = silentLogger } = options
-  const auth = options.users && openAuthenticator(options.users, clock)
+  const auth = options.users && new UserStore(options.users, clock)
   const nameServer = new NameServer({ clock, log, auth }, options)
   const { port, close } = await openFrontEnd(t, nameServer, {
     clock: systemClock,

@@ -2,7 +2,8 @@
 // stands still until the test moves it.
 
 import { Accounts } from '../../src/access/accounts.ts'
-import { openAuthenticator, type User } from '../../src/access/auth.ts'
+import type { User } from '../../src/access/known-users.ts'
+import { UserStore } from '../../src/access/user-store.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { systemClock } from '../../src/clock.ts'
 import { RemotingGateway } from '../../src/gateway/remoting/server.ts'
@@ -61,8 +62,8 @@ async function serve(
     ...gatewayOptions
   } = options
   const { broker, clock, numbers } = host
-  const auth = openAuthenticator(users, clock)
-  const accounts = new Accounts(broker.states, auth, log)
+  const auth = new UserStore(users, clock)
+  const accounts = new Accounts(broker.states, auth.accountUsers, log)
   await accounts.open()
   t.teardown(() => accounts.close())
   const gateway = new RemotingGateway(

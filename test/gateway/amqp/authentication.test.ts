@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from 'ava'
-import type { Authenticator, User } from '../../../src/access/auth.ts'
+import type { Authenticator } from '../../../src/access/auth.ts'
+import type { User } from '../../../src/access/known-users.ts'
 import { BrokerError } from '../../../src/errors.ts'
 import { SaslExchange } from '../../../src/gateway/amqp/sasl.ts'
 import { makeScramKeys, scramText } from '../../../src/scram-keys.ts'

@@ -1,7 +1,7 @@
 // A link is attached once, a container that wants to be alone is connected once, and no user takes
 // the links of another.
 import test, { type ExecutionContext } from 'ava'
-import type { User } from '../../../src/access/auth.ts'
+import type { User } from '../../../src/access/known-users.ts'
 import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
 import {

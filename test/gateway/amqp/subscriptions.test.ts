@@ -1,7 +1,7 @@
 // Subscriptions as JMS means them: what ends one, what begins it anew, and whose it is.
 import test from 'ava'
 import type { Receiver } from 'rhea'
-import { openAuthenticator } from '../../../src/access/auth.ts'
+import { UserStore } from '../../../src/access/user-store.ts'
 import { GroupMembers } from '../../../src/gateway/amqp/links/presence.ts'
 import { Subscriptions } from '../../../src/gateway/amqp/links/subscriptions.ts'
 import { silentLogger } from '../../../src/log.ts'
@@ -239,7 +239,7 @@ test('a subscription without an owner, or whose user is no more, belongs to the 
   const selection = { topic: 'orders', filter: '*' }
   const none = { admin: true, publish: [], consume: [], create: [], password: undefined }
   const opens = async (users: Record<string, typeof none>, user?: string): Promise<string> => {
-    const auth = openAuthenticator(users, clock)
+    const auth = new UserStore(users, clock)
     const context = { broker, auth, clock, log: silentLogger, numbers: new Numbers() }
     const subscriptions = new Subscriptions(context, new GroupMembers(broker.clients))
     const opened = codeOf(subscriptions.open(name, selection, auth.ownerOf(user)!, () => {}))

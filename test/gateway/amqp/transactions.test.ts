@@ -1,7 +1,7 @@
 // Local transactions (AMQP 4), frame by frame: posted messages and outcomes hold together once they
 // are discharged, and by no other way.
 import test, { type ExecutionContext } from 'ava'
-import { openAuthenticator } from '../../../src/access/auth.ts'
+import { UserStore } from '../../../src/access/user-store.ts'
 import { BrokerError } from '../../../src/errors.ts'
 import { Transaction } from '../../../src/gateway/amqp/links/transaction.ts'
 import type { NewMessage, Receipt } from '../../../src/model/message.ts'
@@ -462,7 +462,7 @@ test('a disk that failed while it wrote: the transaction is not said to be rolle
 
 test('grants are looked at again at the discharge', async (t) => {
   const denied = new Set<string>()
-  const auth = overridden(openAuthenticator({}, new FakeClock()), {
+  const auth = overridden(new UserStore({}, new FakeClock()), {
     authorize: (_: unknown, action: string) => {
       if (denied.has(action)) throw new BrokerError('PERMISSION_DENIED', `no ${action}`)
     },

@@ -1,6 +1,6 @@
 // Two gateways over one broker: links of both are members of one group.
 import test, { type ExecutionContext } from 'ava'
-import { openAuthenticator } from '../../../src/access/auth.ts'
+import { UserStore } from '../../../src/access/user-store.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { AmqpGateway } from '../../../src/gateway/amqp/server.ts'
 import { silentLogger } from '../../../src/log.ts'
@@ -20,7 +20,7 @@ async function startTwo(
   t: ExecutionContext,
 ): Promise<{ broker: Broker; here: RheaClient; there: RheaClient }> {
   const { broker, port } = await startAmqp(t)
-  const auth = openAuthenticator({}, systemClock)
+  const auth = new UserStore({}, systemClock)
   const context = { broker, auth, log: silentLogger, clock: systemClock, numbers: new Numbers() }
   const gateway = new AmqpGateway(context)
   const other = await openFrontEnd(t, gateway, { clock: systemClock })

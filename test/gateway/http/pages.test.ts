@@ -1,13 +1,13 @@
 // Long lists of the admin API, page by page.
 import test from 'ava'
-import { openAuthenticator } from '../../../src/access/auth.ts'
+import { UserStore } from '../../../src/access/user-store.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { BrokerError } from '../../../src/errors.ts'
 import type { ApiQuestion } from '../../../src/gateway/http/api/endpoint.ts'
 import { type PageQuery, readablePage } from '../../../src/gateway/http/api/pages.ts'
 
 function asked(): ApiQuestion<PageQuery, unknown> {
-  const auth = openAuthenticator({}, systemClock)
+  const auth = new UserStore({}, systemClock)
   const query = { after: '', max: 10, contains: undefined }
   const question = { query, principal: auth.anonymous(), context: { auth, clock: systemClock } }
   return question as unknown as ApiQuestion<PageQuery, unknown>

@@ -1,6 +1,6 @@
 // State goes from one gateway to another, and something comes in between.
 import test, { type ExecutionContext } from 'ava'
-import { openAuthenticator } from '../../../src/access/auth.ts'
+import { UserStore } from '../../../src/access/user-store.ts'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { MqttGateway } from '../../../src/gateway/mqtt/server.ts'
 import { silentLogger } from '../../../src/log.ts'
@@ -59,7 +59,7 @@ async function nextText(peer: RawPeer): Promise<string> {
 const bentStates = (broker: EmbeddedBroker, changed: Partial<Broker['states']>): Broker =>
   overridden<Broker>(broker, { states: overridden(broker.states, changed) })
 
-const authOf = (clock: FakeClock) => openAuthenticator({}, clock)
+const authOf = (clock: FakeClock) => new UserStore({}, clock)
 
 test('a session whose client gave up on its way to another gateway is kept there, with its will', async (t: ExecutionContext) => {
   const clock = new FakeClock()

@@ -1,6 +1,6 @@
 // A session belongs to its user, and what is restored is authorized as if it were asked for now.
 import test from 'ava'
-import type { User } from '../../../src/access/auth.ts'
+import type { User } from '../../../src/access/known-users.ts'
 import type { BrokerError } from '../../../src/errors.ts'
 import { newMessage } from '../../support/broker.ts'
 import { cheapHash } from '../../support/cheap-password.ts'

@@ -1,6 +1,6 @@
 // The rights to connect, publish and subscribe.
 import test from 'ava'
-import type { User } from '../../../src/access/auth.ts'
+import type { User } from '../../../src/access/known-users.ts'
 import { newMessage } from '../../support/broker.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
 import { mqttClient, VERSIONS } from '../../support/mqtt.ts'

@@ -1,7 +1,7 @@
 // Two gateways over one broker: to whichever a client connects, it is the same client, with the
 // same session, retained messages and groups.
 import test, { type ExecutionContext } from 'ava'
-import { openAuthenticator } from '../../../src/access/auth.ts'
+import { UserStore } from '../../../src/access/user-store.ts'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
@@ -100,7 +100,7 @@ test('the session of another user stays where it is', async (t) => {
     one: { ...user, password: cheapHash('one') },
     two: { ...user, password: cheapHash('two') },
   }
-  const auth = openAuthenticator(users, systemClock)
+  const auth = new UserStore(users, systemClock)
   const { broker, port } = await startMqttOver(t, { auth })
   const other = await openGateway(t, broker, auth)
   const first = await joined(port, { username: 'one', password: 'one' })

@@ -1,7 +1,7 @@
 // The table in docs/operate/security.md, row by row: a user with what the row says and no more is
 // served, and one that lacks any of it, whatever else is granted, is refused.
 import test, { type ExecutionContext } from 'ava'
-import type { User } from '../../../src/access/auth.ts'
+import type { User } from '../../../src/access/known-users.ts'
 import { requestTable } from '../../../src/gateway/remoting/requests/table.ts'
 import { groupDefaults } from '../../../src/model/group.ts'
 import { offsetMessageId } from '../../../src/model/message-id.ts'
