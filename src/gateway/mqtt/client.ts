@@ -3,21 +3,17 @@
 
 import { isAllowed, type Principal } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
-import { partOf } from '../../model/bytes.ts'
 import type { GroupMode } from '../../model/client.ts'
-import { type Host, hostOf } from '../../model/host.ts'
 import { Acknowledging } from './deliver/acknowledging.ts'
 import { Custody } from './deliver/custody.ts'
 import { Outbound } from './deliver/outbound.ts'
 import { checkMethod, checkSameUser, ExtendedLogin } from './extended-login.ts'
 import { cappedExpiry, type Terms } from './handshake.ts'
-import { PUBLISH_BEGINNING_BYTES } from './limits.ts'
 import type { PacketOutput } from './outgoing/packet-output.ts'
 import { decodeAck } from './packets/ack-packet.ts'
 import { AUTH_REASON, type AuthPacket, decodeAuth, encodeAuth } from './packets/auth-packet.ts'
 import type { ConnectPacket } from './packets/connect-packet.ts'
 import { decodeDisconnect } from './packets/disconnect-packet.ts'
-import { tooManyUserProperties } from './packets/properties.ts'
 import {
   checkFirstByte,
   malformed,
@@ -29,7 +25,6 @@ import {
   type Version,
   violation,
 } from './packets/protocol.ts'
-import { decodePublish, emptyPublish } from './packets/publish-packet.ts'
 import {
   decodeSubscribe,
   decodeUnsubscribe,
@@ -38,13 +33,9 @@ import {
   type FilterRequest,
   ofBridge,
 } from './packets/subscribe-packet.ts'
-import { checkResponseTopic } from './packets/topic-name.ts'
 import type { MqttParts } from './parts.ts'
-import { Inbound } from './publish/inbound.ts'
-import { PublishRoutes } from './publish/publish-routes.ts'
-import { isReply, passReply } from './publish/replies.ts'
-import { TransactionRequests } from './publish/transactions.ts'
-import type { Peer } from './session/peer.ts'
+import type { Inbound } from './publish/inbound.ts'
+import { type PublishingPeer, PublishPackets } from './publish/publish-packets.ts'
 import type { Session } from './session/session.ts'
 import type { ShareSource } from './session/subscriptions.ts'
 import { Subscribing } from './subscribing.ts'
@@ -69,7 +60,7 @@ export interface ClientConnection {
 
 const NEVER_EXPIRES = 0
 
-export class Client implements Peer {
+export class Client implements PublishingPeer {
   readonly isV5: boolean
   readonly version: Version
   readonly session: Session
@@ -80,6 +71,8 @@ export class Client implements Peer {
   readonly aliasMax: number
   readonly wantsReasons: boolean
   readonly keepAliveSeconds: number
+  readonly remoteAddress: string
+  readonly remotePort: number
   readonly inbound: Inbound
   readonly outbound: Outbound
   readonly #parts: MqttParts
@@ -88,10 +81,7 @@ export class Client implements Peer {
   readonly #subscribing: Subscribing
   readonly #acknowledging: Acknowledging
   readonly #custody: Custody
-  readonly #routes: PublishRoutes
-  readonly #transactions: TransactionRequests
-  readonly #host: Host
-  readonly #publish = emptyPublish()
+  readonly #publishes: PublishPackets
   readonly #consumable = new Map<string, boolean>()
   /** Of a client that logged in by AUTH packets. */
   readonly #login: ExtendedLogin | undefined
@@ -115,26 +105,24 @@ export class Client implements Peer {
     this.session = given.session
     this.principal = given.principal
     this.output = connection.output
+    this.remoteAddress = connection.remoteAddress
+    this.remotePort = connection.remotePort
     this.window = terms.window
     this.packetBytesMax = terms.packetBytesMax
     this.aliasMax = terms.aliasMax
     this.wantsReasons = terms.wantsReasons
     this.keepAliveSeconds = terms.keepAliveSeconds
     this.#registeredMs = parts.context.clock.monotonic()
-    this.inbound = new Inbound(parts, this, connection.remoteAddress, connection.remotePort)
+    this.#publishes = new PublishPackets(parts, this)
+    this.inbound = this.#publishes.inbound
     this.outbound = new Outbound(parts, this)
     this.#subscribing = new Subscribing(parts, this, this.outbound)
     this.#acknowledging = new Acknowledging(parts, this)
     this.#custody = new Custody(parts, this.session, this.#subscribing.members)
-    this.#routes = new PublishRoutes(parts, this.principal)
-    this.#host = hostOf(connection.remoteAddress, connection.remotePort)
-    this.#transactions = new TransactionRequests(parts, this.principal, this.#host)
     const { authMethod } = packet.properties
     const { auth } = parts.context
     this.#login =
-      authMethod === undefined
-        ? undefined
-        : new ExtendedLogin(auth, authMethod, connection.remoteAddress)
+      authMethod === undefined ? undefined : new ExtendedLogin(auth, authMethod, this.remoteAddress)
   }
 
   /** Takes up what the session has; CONNACK is written already. */
@@ -166,7 +154,7 @@ export class Client implements Peer {
 
   refused(error: BrokerError): void {
     const { clientId } = this.session
-    const { remoteAddress: remote } = this.#connection
+    const remote = this.remoteAddress
     const fields = { evt: 'mqtt.publish_refused', clientId, remote, code: error.code }
     const text = `a message was not taken: ${error.message}; further ones of this connection are not logged`
     this.#parts.context.log.warn(fields, text)
@@ -196,7 +184,7 @@ export class Client implements Peer {
       clientId: this.session.clientId,
       connectionId: this.#connection.id,
       protocol: 'mqtt',
-      address: `${this.#connection.remoteAddress}:${this.#connection.remotePort}`,
+      address: `${this.remoteAddress}:${this.remotePort}`,
       language: 'MQTT',
       version: this.version,
       consumers: shares.map(({ group, topic, filter }) => ({
@@ -207,43 +195,27 @@ export class Client implements Peer {
         consumeType: 'CONSUME_PASSIVELY',
         consumeFrom: 'CONSUME_FROM_LAST_OFFSET',
       })),
-      producerGroups: [...this.#transactions.groups],
+      producerGroups: this.#publishes.producerGroups,
     })
     // The connection may end during the registration, and the registry may hear of its end first.
     if (this.#isClosed) await context.broker.clients.unregister(this.#connection.id)
   }
 
-  /**
-   * A PUBLISH that would be sent again on the next connection is refused like any other message
-   * that is too large. Clients of 3.1.1 cannot be told the limit; those of MQTT 5 are, and some
-   * that are widely used take no notice. What is not sent again ends the connection of an MQTT 5
-   * client (3.2.2.3.6).
-   */
+  /** How much is to be read of a packet that is too large. @throws ProtocolError */
   oversized(first: number, packetBytes: number, bytesMax: number): number {
-    const isPublish = first >>> 4 === PACKET.publish
-    const isResent = (first & 6) !== 0
-    if (isPublish && (isResent || !this.isV5)) return PUBLISH_BEGINNING_BYTES
-    throw packetTooLarge(packetBytes, bytesMax)
+    if (first >>> 4 !== PACKET.publish) throw packetTooLarge(packetBytes, bytesMax)
+    return this.#publishes.oversized(first, packetBytes, bytesMax)
   }
 
-  /**
-   * A PUBLISH of which there is only the beginning, with its topic and packet id.
-   * @throws ProtocolError
-   */
+  /** What was to be read of it. @throws ProtocolError */
   beginning(first: number, bytes: Buffer, start: number, end: number): void {
-    const packet = this.#publish
-    // The properties may be cut off, and the topic is not needed to refuse it.
-    decodePublish(packet, first, bytes, start, end, false)
-    if (this.isV5) this.#routes.passOver(packet, bytes, end)
-    const { packetBytesMax } = this.#parts.options
-    const text = `its packet has more than ${packetBytesMax} bytes; mqtt.packetBytesMax is the most`
-    this.inbound.refuse(packet, new BrokerError('MESSAGE_TOO_LARGE', text))
+    this.#publishes.beginning(first, bytes, start, end)
   }
 
   /** One packet; false: the next must wait for `readOn`. @throws ProtocolError */
   packet(first: number, bytes: Buffer, start: number, end: number): boolean {
     const type = first >>> 4
-    if (type === PACKET.publish) return this.#onPublish(first, bytes, start, end)
+    if (type === PACKET.publish) return this.#publishes.onPublish(first, bytes, start, end)
     if ((type === PACKET.pingreq || type === PACKET.pingresp) && end > start) {
       // A stream whose pings have a body is out of step: no answer would be understood.
       throw new ProtocolError(REASON.malformedPacket, 'a ping has a body', true)
@@ -257,21 +229,21 @@ export class Client implements Peer {
         this.#hasAcked = true
         return true
       case PACKET.pubrel:
-        return this.#onPubrel(decodeAck(type, bytes, start, end, this.isV5) >>> 8)
+        return this.#publishes.onPubrel(decodeAck(type, bytes, start, end, this.isV5) >>> 8)
       case PACKET.pingreq:
         this.inbound.onPingreq()
         return true
       case PACKET.subscribe:
-        this.#hold(this.#onSubscribe(Buffer.from(bytes.subarray(start, end))))
+        this.hold(this.#onSubscribe(Buffer.from(bytes.subarray(start, end))))
         return false
       case PACKET.unsubscribe:
-        this.#hold(this.#onUnsubscribe(Buffer.from(bytes.subarray(start, end))))
+        this.hold(this.#onUnsubscribe(Buffer.from(bytes.subarray(start, end))))
         return false
       case PACKET.disconnect:
         this.#onDisconnect(bytes, start, end)
         return true
       case PACKET.auth:
-        this.#hold(this.#onAuth(decodeAuth(bytes, start, end)))
+        this.hold(this.#onAuth(decodeAuth(bytes, start, end)))
         return false
       default:
         throw violation('a second CONNECT')
@@ -318,6 +290,10 @@ export class Client implements Peer {
     }
   }
 
+  refresh(): Promise<void> {
+    return this.#subscribing.refresh()
+  }
+
   get memberId(): string {
     return this.#connection.id
   }
@@ -328,8 +304,7 @@ export class Client implements Peer {
    */
   close(isLost: boolean): void {
     this.#isClosed = true
-    this.inbound.flush()
-    this.inbound.close()
+    this.#publishes.close()
     this.#acknowledging.flush()
     this.#subscribing.close()
     this.outbound.close()
@@ -340,105 +315,8 @@ export class Client implements Peer {
     })
   }
 
-  /** `hasWaited`: it has had its turn, or follows what had. */
-  #onPublish(first: number, bytes: Buffer, start: number, end: number, hasWaited = false): boolean {
-    const packet = this.#publish
-    decodePublish(packet, first, bytes, start, end, this.isV5)
-    checkResponseTopic(packet.properties)
-    const { request, route, refusal } = this.#routes.find(packet, bytes)
-    if (this.isV5 && request !== undefined) {
-      this.#hold(this.#onRequest(request, bytes))
-      return false
-    }
-    // A QoS 2 message that was taken stays taken, also where it would be refused now.
-    if (packet.qos === 2 && this.inbound.repeats(packet.packetId)) return true
-    if (route === undefined) {
-      this.inbound.refuse(packet, refusal)
-      return true
-    }
-    if (packet.qos === 2 && this.inbound.isUnknown(packet.packetId)) {
-      this.#askFirst(route.topic, first, Buffer.from(bytes.subarray(start, end)))
-      return false
-    }
-    if (!hasWaited && this.inbound.isCrowded(route)) {
-      this.#waitForRoom(first, Buffer.from(bytes.subarray(start, end)))
-      return false
-    }
-    try {
-      if (packet.properties.hasMoreUser) throw tooManyUserProperties()
-      if (packet.retain) this.#checkRetained(route.name)
-      this.inbound.add(route, packet, partOf(bytes, packet.payloadStart, packet.payloadEnd))
-    } catch (error) {
-      if (!(error instanceof BrokerError)) throw error
-      this.inbound.refuse(packet, error)
-    }
-    return true
-  }
-
-  /** A request in a PUBLISH: served behind what came before it. */
-  async #onRequest(name: string, bytes: Buffer): Promise<void> {
-    const packet = { ...this.#publish }
-    const { payloadStart, payloadEnd, qos, properties, packetId } = packet
-    const payload = Buffer.from(bytes.subarray(payloadStart, payloadEnd))
-    this.inbound.flush()
-    try {
-      if (packet.properties.hasMoreUser) throw tooManyUserProperties()
-      const request = { name, qos, properties, payload }
-      if (isReply(name)) await passReply(this.#parts, this.principal, this.#host, request)
-      else if (await this.#transactions.serve(request)) await this.#subscribing.refresh()
-      if (qos > 0) this.inbound.accept(packetId)
-    } catch (error) {
-      this.inbound.refuse(packet, BrokerError.from(error))
-    }
-  }
-
-  #checkRetained(name: string): void {
-    const { payloadStart, payloadEnd } = this.#publish
-    this.#parts.retained.check(name, payloadEnd - payloadStart)
-  }
-
-  /**
-   * A QoS 2 message noted before a restart: whether it is stored is asked before it is taken again.
-   */
-  #askFirst(topic: string, first: number, body: Buffer): void {
-    const resolved = this.inbound.resolve(topic, this.#publish.packetId).then(() => {
-      if (this.#isClosed) return
-      this.#onPublish(first, body, 0, body.length, true)
-      this.endOfChunk()
-    })
-    this.#hold(resolved)
-  }
-
-  /** Very many filters select the message, and enough of its kind is on its way into the log. */
-  #waitForRoom(first: number, body: Buffer): void {
-    const taken = new Promise<void>((resolve, reject) => {
-      this.#parts.fanOut.wait(() => {
-        try {
-          if (!this.#isClosed) {
-            this.#onPublish(first, body, 0, body.length, true)
-            this.endOfChunk()
-          }
-          resolve()
-        } catch (error) {
-          reject(error)
-        }
-      })
-    })
-    this.#hold(taken)
-  }
-
-  /** PUBREL; one that did not wait for its PUBREC takes effect behind the message nevertheless. */
-  #onPubrel(packetId: number): boolean {
-    if (!this.inbound.isStoring(packetId)) {
-      this.inbound.onPubrel(packetId)
-      return true
-    }
-    this.#hold(this.inbound.stored().then(() => this.inbound.onPubrel(packetId)))
-    return false
-  }
-
   /** Packets behind this one are read when the work is done. */
-  #hold(work: Promise<void>): void {
+  hold(work: Promise<void>): void {
     this.#work(work)
       .then(() => this.#connection.readOn())
       .catch((error: unknown) => {

@@ -1,18 +1,17 @@
 // One peer: its socket, the packets cut out of it, what is written back, and its end. Everything
 // between CONNACK and the end is in client.ts.
 
-import { isCurrent, type Principal, userChanged } from '../../access/auth.ts'
+import { isCurrent, userChanged } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { Client, type ClientConnection } from './client.ts'
 import { type Ending, LOST, OURS } from './ending.ts'
 import { reasonOf } from './errors.ts'
-import { checkSameUser, type Extended, ExtendedLogin, proofOf } from './extended-login.ts'
-import { authenticate, connackProperties, refusedConnack, termsOf } from './handshake.ts'
-import { CONNECT_BYTES_MAX, CONNECT_DECODED_FACTOR } from './limits.ts'
+import { refusedConnack } from './handshake.ts'
+import { CONNECT_BYTES_MAX } from './limits.ts'
+import { Opening, type OpeningConnection } from './opening.ts'
 import { PacketOutput } from './outgoing/packet-output.ts'
 import {
-  type ConnectPacket,
   ConnectRefused,
   connectTooLarge,
   decodeConnect,
@@ -24,7 +23,6 @@ import {
 } from './packets/connect-packet.ts'
 import { encodeDisconnect } from './packets/disconnect-packet.ts'
 import { FrameSplitter, type PacketSink } from './packets/frame-splitter.ts'
-import type { Properties } from './packets/properties.ts'
 import {
   PACKET,
   ProtocolError,
@@ -34,10 +32,8 @@ import {
   type ReasonCode,
   silentViolation,
   type Version,
-  violation,
 } from './packets/protocol.ts'
 import type { MqttParts } from './parts.ts'
-import type { SessionHolder } from './session/session.ts'
 
 type State =
   /** CONNECT has not come. */
@@ -57,7 +53,7 @@ const KEEP_ALIVE_FACTOR = 1.5
 /** The broker forgets a client after two minutes of silence. */
 const REGISTER_EVERY_MS = 60_000
 
-export class Connection implements PacketSink, ClientConnection, SessionHolder {
+export class Connection implements PacketSink, ClientConnection, OpeningConnection {
   readonly id: string
   readonly remoteAddress: string
   readonly remotePort: number
@@ -67,13 +63,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   readonly #splitter: FrameSplitter
   readonly #gone: () => void
   #state: State = 'new'
-  /** Of the CONNECT that is being dealt with. */
-  #version: Version | undefined
-  #connectBytes = 0
-  /** Aborted when the connection ends before it is open. */
-  #opening: AbortController | undefined
-  /** The client is to send an AUTH with its proof. */
-  #challenge: { readonly sinceMs: number; proved(proof: Properties): void } | undefined
+  /** The CONNECT that is being dealt with. */
+  #opening: Opening | undefined
   #client: Client | undefined
   #seenMs: number
   #closingMs = 0
@@ -109,11 +100,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       throw silentViolation(`${packetName(type)} before CONNECT`)
     }
     if (type === 0) throw new ProtocolError(REASON.protocolError, 'there is no packet type 0')
-    const isProof = type === PACKET.auth || type === PACKET.disconnect
-    if (this.#challenge !== undefined && !isProof) {
-      const text = `${packetName(type)} in the place of an AUTH (MQTT-3.1.2-30)`
-      throw new ConnectRefused(this.#version!, violation(text))
-    }
+    this.#opening?.packetBegins(type)
   }
 
   packet(first: number, bytes: Buffer, start: number, end: number): boolean {
@@ -124,19 +111,16 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       if (!goesOn) this.setReading()
       return goesOn
     }
-    const challenge = this.#challenge
-    if (challenge !== undefined) {
-      this.#challenge = undefined
-      this.setReading()
+    const opening = this.#opening
+    if (opening?.isChallenged) {
       if (first >>> 4 === PACKET.disconnect) this.#end(OURS, undefined)
-      else challenge.proved(this.#proofOf(bytes, start, end))
+      else opening.onAuth(bytes, start, end)
+      this.setReading()
       return false
     }
-    const connect = decodeConnect(first, bytes, start, end)
+    const connect = { packet: decodeConnect(first, bytes, start, end), bytes: end - start }
     this.#state = 'connecting'
-    this.#version = connect.version
-    this.#connectBytes = (end - start) * CONNECT_DECODED_FACTOR
-    this.#onConnect(connect)
+    this.#onConnect(new Opening(this.#parts, this.#socket, this, connect))
     return false
   }
 
@@ -160,7 +144,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   /** Too much waits for CONNECTs to be answered, and this connection has the most of it. */
   crowdedOut(): void {
     const busy = new BrokerError('BUSY', 'too many connections are being opened; try again later')
-    const version = this.#version ?? incompleteVersion(this.#splitter.incomplete)
+    const version = this.#opening?.packet.version ?? incompleteVersion(this.#splitter.incomplete)
     if (version === undefined) this.#end(OURS, undefined)
     else this.#refuse(version, busy)
   }
@@ -283,11 +267,9 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       case 'new':
         if (silentMs >= connectTimeoutMs) this.destroy()
         break
-      case 'connecting': {
-        const challenge = this.#challenge
-        if (challenge && nowMs - challenge.sinceMs >= connectTimeoutMs) this.destroy()
+      case 'connecting':
+        if (this.#opening?.isLate(nowMs)) this.destroy()
         break
-      }
       case 'open': {
         const client = this.#client!
         const limitMs = client.keepAliveSeconds * 1000 * KEEP_ALIVE_FACTOR
@@ -326,7 +308,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     }
     if (this.#state !== 'open') {
       if (this.#isUnanswered) {
-        this.#parts.connecting.hold(this, this.#connectBytes + this.#splitter.waitingBytes)
+        const connectBytes = this.#opening?.bytes ?? 0
+        this.#parts.connecting.hold(this, connectBytes + this.#splitter.waitingBytes)
         this.setReading()
       }
       return
@@ -339,31 +322,20 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.setReading()
   }
 
-  #onConnect(packet: ConnectPacket): void {
+  #onConnect(opening: Opening): void {
+    this.#opening = opening
     this.setReading()
-    const { version, properties } = packet
-    this.#open(packet).catch((error: unknown) =>
+    const { version, properties } = opening.packet
+    this.#open(opening).catch((error: unknown) =>
       this.#refuse(version, error, properties.maximumPacketSize),
     )
   }
 
-  async #open(packet: ConnectPacket): Promise<void> {
+  async #open(opening: Opening): Promise<void> {
+    const opened = await opening.open()
+    if (opened === undefined) return
     const { context, options, sessions } = this.#parts
-    const opening = new AbortController()
-    const { signal } = opening
-    this.#opening = opening
-    const extended = await this.#prove(packet, signal)
-    const user = extended?.principal.name ?? this.#socket.certifiedUser
-    const terms = termsOf(packet, options, user)
-    const properties = connackProperties(packet, terms, options, extended)
-    const principal =
-      extended?.principal ?? (await authenticate(packet, context, this.#socket, signal))
-    if (this.#state !== 'connecting') return
-    if (terms.will !== undefined) this.#authorizeWill(terms.will.topic, principal)
-    const { clientId, expiryMs, will } = terms
-    const { clean } = packet
-    const request = { clientId, principal, clean, expiryMs, will, holder: this, signal }
-    const { session, present } = await sessions.attach(request)
+    const { session, present, principal, properties } = opened
     if (session.holder !== this) return
     if (this.#state !== 'connecting') {
       sessions.detach(session, false)
@@ -373,7 +345,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       sessions.detach(session, false)
       throw userChanged(principal.name)
     }
-    this.#client = new Client(this.#parts, this, packet, { terms, principal, session })
+    const { packet } = opening
+    this.#client = new Client(this.#parts, this, packet, opened)
     this.#state = 'open'
     this.#opening = undefined
     this.setReading()
@@ -386,44 +359,10 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.readOn()
   }
 
-  /** By AUTH packets, where the client wants it so; undefined: it does not. */
-  async #prove(packet: ConnectPacket, signal: AbortSignal): Promise<Extended | undefined> {
-    const { authMethod } = packet.properties
-    if (authMethod === undefined) return undefined
-    const login = new ExtendedLogin(this.#parts.context.auth, authMethod, this.remoteAddress)
-    this.output.append(login.begin(packet.properties))
-    this.output.flush()
-    const sinceMs = this.#parts.context.clock.monotonic()
-    const proof = new Promise<Properties>((resolve, reject) => {
-      this.#challenge = { sinceMs, proved: resolve }
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    })
-    setImmediate(() => this.#awaitProof())
-    const extended = await login.end(await proof, signal)
-    checkSameUser(packet.username, extended.principal)
-    return extended
-  }
-
-  /** @throws ConnectRefused */
-  #proofOf(bytes: Buffer, start: number, end: number): Properties {
-    try {
-      return proofOf(bytes, start, end)
-    } catch (error) {
-      throw error instanceof ProtocolError ? new ConnectRefused(this.#version!, error) : error
-    }
-  }
-
-  /** What came behind CONNECT is read, as far as the AUTH that is due. */
-  #awaitProof(): void {
+  awaitProof(): void {
     if (this.#state !== 'connecting') return
     this.#guarded(() => this.#splitter.resume())
     this.setReading()
-  }
-
-  #authorizeWill(name: string, principal: Principal): void {
-    const { addresses, context } = this.#parts
-    const { topic } = addresses.route(name)
-    context.auth.authorize(principal, 'publish', { kind: 'topic', name: topic })
   }
 
   /** CONNACK with a code, then the end. */
@@ -509,7 +448,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   #letGoOfConnect(): void {
     this.#parts.connecting.leave(this)
-    this.#opening?.abort(new BrokerError('CLOSED', 'the connection has ended'))
+    this.#opening?.abort()
     this.#opening = undefined
   }
 
