@@ -199,7 +199,6 @@ type Serve = (command: Command) => Answer | Promise<Answer>
 /** One peer: its commands are served one after the other. */
 class NameServerConnection extends ServerConnection {
   readonly firstUse = new FirstUse()
-  readonly isBusy = false
   readonly #context: NameServerContext
   readonly #serve: Serve
   readonly #gone: () => void
@@ -220,10 +219,6 @@ class NameServerConnection extends ServerConnection {
     this.#gone = gone
   }
 
-  shutDown(): void {
-    this.end()
-  }
-
   /** In the order in which they came. */
   onFrame(...frame: Parameters<FrameSink>): void {
     const command = decodeCommand(...frame)
@@ -233,14 +228,6 @@ class NameServerConnection extends ServerConnection {
     if (this.isFull || this.unsentBytes > UNSENT_BYTES_MAX || servedMs >= CHUNK_MS_MAX) {
       this.stop()
     }
-  }
-
-  /**
-   * At once: at the end of the turn the answers would be behind those to what producers and
-   * consumers sent.
-   */
-  onChunkEnd(): void {
-    this.output.flush()
   }
 
   onClose(): void {

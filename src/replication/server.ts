@@ -98,7 +98,6 @@ class Refusals {
 }
 
 class SlaveConnection extends ServerConnection {
-  readonly isBusy = false
   /** One FETCH at a time; what came behind it waits. */
   readonly isFull = false
   readonly #context: ReplicationContext
@@ -131,10 +130,6 @@ class SlaveConnection extends ServerConnection {
     this.#refusals = refusals
   }
 
-  shutDown(): void {
-    this.end()
-  }
-
   onFrame(...frame: Parameters<FrameSink>): void {
     if (this.#isRefused) return
     const command = decodeCommand(...frame)
@@ -152,10 +147,6 @@ class SlaveConnection extends ServerConnection {
     } catch (thrown) {
       this.#refuse(command, asked, thrown)
     }
-  }
-
-  onChunkEnd(): void {
-    this.output.flush()
   }
 
   onClose(): void {

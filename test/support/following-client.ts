@@ -1,5 +1,6 @@
 // An MQTT 5 subscriber of QoS 1 with a session, which may stop acknowledging, and knows which
 // messages it is to get.
+import type { ExecutionContext } from 'ava'
 import { filterMatches } from '../../src/model/topic-filter.ts'
 import {
   ack,
@@ -171,4 +172,22 @@ export class FollowedPublisher {
   end(): void {
     this.#peer.end()
   }
+}
+
+/**
+ * A client that may follow 'rooms', and a publisher at the port that sends to it there; both go
+ * with the test.
+ */
+export async function inRooms(t: ExecutionContext, port: number) {
+  const client = new FollowingClient('client')
+  const publisher = await FollowedPublisher.connect(port, 'publisher')
+  t.teardown(() => {
+    client.cut()
+    publisher.end()
+  })
+  const publish = async (...texts: string[]): Promise<void> => {
+    await publisher.publish(texts.map((text) => ['rooms/a', text]))
+    for (const text of texts) client.published('rooms/a', text)
+  }
+  return { client, publisher, publish }
 }

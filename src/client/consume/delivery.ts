@@ -7,6 +7,7 @@ import { isDeadLetterTopic, isRetryTopic } from '../../model/names.ts'
 import { INTERNAL_PROPERTIES, orderingKeyOf, PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { inflateBody } from '../../remoting/inflated-body.ts'
+import { jsonOf, textOf } from '../calls/body-text.ts'
 import { checkKind, checkNames, KIND } from '../calls/option-names.ts'
 
 const NACK_NAMES = { delayMs: KIND.number } as const
@@ -144,19 +145,12 @@ export class Delivery {
   }
 
   text(): string {
-    const { buffer, byteOffset, byteLength } = this.body
-    return Buffer.from(buffer, byteOffset, byteLength).toString('utf8')
+    return textOf(this.body)
   }
 
   /** @throws BrokerError MESSAGE_INVALID when the body is not JSON */
   json<T = unknown>(): T {
-    try {
-      return JSON.parse(this.text()) as T
-    } catch (cause) {
-      throw new BrokerError('MESSAGE_INVALID', `the body of ${this.messageId} is not JSON`, {
-        cause,
-      })
-    }
+    return jsonOf(this.body, this.messageId)
   }
 
   /** Sender's clock, epoch ms. */

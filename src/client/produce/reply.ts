@@ -1,7 +1,6 @@
 // The reply to a request, as the one that asked reads it.
-import { Buffer } from 'node:buffer'
-import { BrokerError } from '../../errors.ts'
 import { INTERNAL_PROPERTIES, MESSAGE_TYPE, TIME_TO_LIVE } from '../../model/properties.ts'
+import { jsonOf, textOf } from '../calls/body-text.ts'
 
 const NOT_OWN: ReadonlySet<string> = new Set([
   ...INTERNAL_PROPERTIES,
@@ -30,16 +29,11 @@ export class Reply {
   }
 
   text(): string {
-    const { buffer, byteOffset, byteLength } = this.body
-    return Buffer.from(buffer, byteOffset, byteLength).toString('utf8')
+    return textOf(this.body)
   }
 
   /** @throws BrokerError MESSAGE_INVALID when the body is not JSON */
   json<T = unknown>(): T {
-    try {
-      return JSON.parse(this.text()) as T
-    } catch (cause) {
-      throw new BrokerError('MESSAGE_INVALID', 'the body of the reply is not JSON', { cause })
-    }
+    return jsonOf(this.body, 'the reply')
   }
 }

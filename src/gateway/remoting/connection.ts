@@ -140,7 +140,7 @@ export class Connection extends ServerConnection implements Peer {
     this.#aside = options.aside?.(socket, () => this.trust())
   }
 
-  get isBusy(): boolean {
+  override get isBusy(): boolean {
     return this.#open > 0 || !this.#sends.isIdle
   }
 
@@ -191,7 +191,7 @@ export class Connection extends ServerConnection implements Peer {
   }
 
   /** Ends held pulls and refuses new commands; messages being published are still answered. */
-  shutDown(): void {
+  override shutDown(): void {
     this.#isClosing = true
     this.#fast.close()
     this.#gone.abort(new BrokerError('ABORTED', 'the connection is closing'))
@@ -220,7 +220,7 @@ export class Connection extends ServerConnection implements Peer {
     }
   }
 
-  onChunkEnd(): void {
+  override onChunkEnd(): void {
     this.#sends.flush()
     this.#fast.flush()
   }

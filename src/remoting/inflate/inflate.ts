@@ -4,9 +4,9 @@ import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
 import { SYS_FLAG } from '../../model/record.ts'
 import { BoundedOutput, TooLargeError } from './bounded-output.ts'
-import type { Steps } from './frames.ts'
-import { inflateLz4 } from './lz4.ts'
-import { inflateZstd } from './zstd.ts'
+import { inflateFrames, type Steps } from './frames.ts'
+import { LZ4 } from './lz4.ts'
+import { ZSTANDARD } from './zstd.ts'
 
 const inflate = promisify<zlib.InputType, zlib.ZlibOptions, Buffer>(zlib.inflate)
 /** Handed back by the other thread at a time. */
@@ -58,7 +58,7 @@ export function* inflateInSteps(
   const out = new BoundedOutput(bytesMax)
   const from = Buffer.from(body.buffer, body.byteOffset, body.length)
   try {
-    yield* method === 'LZ4' ? inflateLz4(from, out) : inflateZstd(from, out)
+    yield* inflateFrames(method === 'LZ4' ? LZ4 : ZSTANDARD, from, out)
   } catch (error) {
     return undefinedIfTooLarge(error)
   }

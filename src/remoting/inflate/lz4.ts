@@ -2,7 +2,7 @@
 // a run of literals and a repetition of earlier bytes. Checksums are not looked at: a record has
 // its own.
 import { type BoundedOutput, type Budget, CorruptError } from './bounded-output.ts'
-import { byte, type FrameFormat, inflateFrames, type Steps, word } from './frames.ts'
+import { byte, type FrameFormat, type Steps, word } from './frames.ts'
 
 const MAGIC = 0x184d2204
 const MATCH_BYTES_MIN = 4
@@ -13,12 +13,7 @@ const STEP_BYTES = 128 * 1024
 /** A block's length with this bit says that its bytes are not compressed. */
 const PLAIN = 0x8000_0000
 
-/** @throws TooLargeError, CorruptError */
-export function inflateLz4(from: Buffer, out: BoundedOutput): Steps<void> {
-  return inflateFrames(FORMAT, from, out)
-}
-
-const FORMAT: FrameFormat = {
+export const LZ4: FrameFormat = {
   name: 'LZ4',
   magic: MAGIC,
   blocksMax: BLOCKS_MAX,

@@ -2,7 +2,7 @@
 // that interleave them with repetitions of earlier bytes. Checksums are not looked at: a record has
 // its own.
 import { type BoundedOutput, type Budget, CorruptError } from './bounded-output.ts'
-import { byte, type FrameFormat, inflateFrames, type Steps } from './frames.ts'
+import { byte, type FrameFormat, type Steps } from './frames.ts'
 import { BackwardBits, BITS_MAX } from './zstd-bits.ts'
 import { DISTANCES, EXTRA_LENGTHS, LENGTHS, type SequenceCode } from './zstd-codes.ts'
 import {
@@ -32,12 +32,7 @@ interface Frame {
   readonly codes: Map<SequenceCode, FseTable>
 }
 
-/** @throws TooLargeError, CorruptError */
-export function inflateZstd(from: Buffer, out: BoundedOutput): Steps<void> {
-  return inflateFrames(FORMAT, from, out)
-}
-
-const FORMAT: FrameFormat = {
+export const ZSTANDARD: FrameFormat = {
   name: 'Zstandard',
   magic: MAGIC,
   blocksMax: BLOCKS_MAX,

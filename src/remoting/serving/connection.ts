@@ -162,12 +162,24 @@ export abstract class ServerConnection implements Leaving {
 
   /** Enough is under way: the peer is not read. */
   abstract readonly isFull: boolean
-  abstract readonly isBusy: boolean
   abstract onFrame(...frame: Parameters<FrameSink>): void
-  /** All frames of a chunk came, or the last one before a `stop`. */
-  abstract onChunkEnd(): void
   abstract onClose(): void
-  abstract shutDown(): void
+
+  get isBusy(): boolean {
+    return false
+  }
+
+  /**
+   * All frames of a chunk came, or the last one before a `stop`. Answers go at once, ahead of those
+   * that producers and consumers get at the end of the turn.
+   */
+  onChunkEnd(): void {
+    this.output.flush()
+  }
+
+  shutDown(): void {
+    this.end()
+  }
 
   /** Answers were handed over, or taken by the peer. */
   onSent(): void {}

@@ -5,7 +5,7 @@ import type { PullRequest } from '../../../src/model/message.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { topicOf } from '../../support/broker.ts'
-import { FollowedPublisher, FollowingClient } from '../../support/following-client.ts'
+import { FollowingClient, inRooms } from '../../support/following-client.ts'
 import { openGateway, startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { overridden } from '../../support/overridden.ts'
 import { eventually } from '../../support/waiting.ts'
@@ -53,16 +53,7 @@ async function start(t: ExecutionContext) {
   await broker.topics.put(topicOf('rooms', 1))
   const young = new YoungBroker(broker)
   const second = await openGateway(t, young.port)
-  const client = new FollowingClient('client')
-  const publisher = await FollowedPublisher.connect(first.port, 'publisher')
-  t.teardown(() => {
-    client.cut()
-    publisher.end()
-  })
-  const publish = async (...texts: string[]): Promise<void> => {
-    await publisher.publish(texts.map((text) => ['rooms/a', text]))
-    for (const text of texts) client.published('rooms/a', text)
-  }
+  const { client, publish } = await inRooms(t, first.port)
   return { first, second, broker, young, client, publish }
 }
 
@@ -120,21 +111,12 @@ test('news that overtakes the answer to a read is not forgotten', async (t) => {
     })
   const { port, broker } = await startMqttOver(t, { bend })
   await broker.topics.put(topicOf('rooms', 1))
-  const client = new FollowingClient('client')
-  const publisher = await FollowedPublisher.connect(port, 'publisher')
-  t.teardown(() => {
-    client.cut()
-    publisher.end()
-  })
+  const { client, publish } = await inRooms(t, port)
   await client.connect(port)
   await client.subscribe('rooms/+')
   held = new Promise((resolve) => {
     letGo = resolve
   })
-  const publish = async (text: string): Promise<void> => {
-    await publisher.publish([['rooms/a', text]])
-    client.published('rooms/a', text)
-  }
   await publish('m0')
   await eventually(async () => holding === 1)
   await publish('m1')

@@ -5,7 +5,7 @@ import { Audience } from '../../../src/gateway/mqtt/follow/audience.ts'
 import type { OutgoingMessage } from '../../../src/gateway/mqtt/outgoing/outgoing-message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { topicOf } from '../../support/broker.ts'
-import { FollowedPublisher, FollowingClient } from '../../support/following-client.ts'
+import { FollowedPublisher, FollowingClient, inRooms } from '../../support/following-client.ts'
 import { openGateway, startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { subscriptionOf } from '../../support/mqtt-places.ts'
 import { numberOf } from '../../support/numbers.ts'
@@ -212,12 +212,7 @@ test('what comes while a queue cannot be read is sent once it can', async (t) =>
 
 test('how far a session is behind that takes no more is shown', async (t) => {
   const { port, numbers } = await startMqttOver(t, { bend: withoutLightQueues })
-  const client = new FollowingClient('client')
-  const publisher = await FollowedPublisher.connect(port, 'publisher')
-  t.teardown(() => {
-    client.cut()
-    publisher.end()
-  })
+  const { client, publisher } = await inRooms(t, port)
   await client.connect(port)
   await client.subscribe('rooms/+')
   client.isSlow = true
@@ -270,16 +265,7 @@ test('a session that was further at another gateway gets nothing again', async (
 test('a place is not taken for one in a topic that was made again before it was known', async (t) => {
   const first = await startMqttOver(t, { bend: withoutLightQueues })
   const { broker } = first
-  const client = new FollowingClient('client')
-  const publisher = await FollowedPublisher.connect(first.port, 'publisher')
-  t.teardown(() => {
-    client.cut()
-    publisher.end()
-  })
-  const publish = async (...texts: string[]): Promise<void> => {
-    await publisher.publish(texts.map((text) => ['rooms/a', text]))
-    for (const text of texts) client.published('rooms/a', text)
-  }
+  const { client, publish } = await inRooms(t, first.port)
   await broker.topics.put(topicOf('rooms', 1))
   await client.connect(first.port)
   await client.subscribe('rooms/+')
@@ -324,12 +310,7 @@ test('a queue of a broker that is back goes on where the session was', async (t)
       }),
   })
   const second = await openGateway(t, half)
-  const client = new FollowingClient('client')
-  const publisher = await FollowedPublisher.connect(first.port, 'publisher')
-  t.teardown(() => {
-    client.cut()
-    publisher.end()
-  })
+  const { client, publisher } = await inRooms(t, first.port)
   const publish = async (part: string): Promise<void> => {
     const messages = Array.from({ length: 8 }, (_, i) => [`rooms/${i}`, `${part}${i}`] as const)
     await publisher.publish(messages)
@@ -360,12 +341,7 @@ test('a session that comes back asks for its topics once, however many filters i
     return overridden(withoutLightQueues(broker), { topics })
   }
   const { port } = await startMqttOver(t, { bend })
-  const client = new FollowingClient('client')
-  const publisher = await FollowedPublisher.connect(port, 'publisher')
-  t.teardown(() => {
-    client.cut()
-    publisher.end()
-  })
+  const { client, publisher } = await inRooms(t, port)
   await client.connect(port)
   for (let i = 0; i < 20; i++) await client.subscribe(`rooms/${i}/+`)
   client.leave()
@@ -394,16 +370,7 @@ test('a session that is behind hears of a topic made again whose first message c
   })
   await broker.topics.put(topicOf('rooms', 1))
   const second = await openGateway(t, deaf)
-  const client = new FollowingClient('client')
-  const publisher = await FollowedPublisher.connect(first.port, 'publisher')
-  t.teardown(() => {
-    client.cut()
-    publisher.end()
-  })
-  const publish = async (...texts: string[]): Promise<void> => {
-    await publisher.publish(texts.map((text) => ['rooms/a', text]))
-    for (const text of texts) client.published('rooms/a', text)
-  }
+  const { client, publish } = await inRooms(t, first.port)
   await client.connect(second.port)
   await client.subscribe('rooms/+')
   client.isSlow = true
