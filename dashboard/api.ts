@@ -122,8 +122,11 @@ export function get<T>(path: string, query: Query = {}): Promise<T> {
   return call<T>('GET', given.length === 0 ? path : `${path}?${search}`)
 }
 
-export const send = <T>(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown) =>
-  call<T>(method, path, body)
+export const send = <T>(
+  method: 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+  path: string,
+  body?: unknown,
+) => call<T>(method, path, body)
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   const headers: Record<string, string> = {}

@@ -10,8 +10,10 @@ import {
   type QueueLag,
   send,
 } from './api.js'
+import { Confirm } from './confirm.js'
 import { MessageView } from './messages.js'
 import { count, Field, Problem, Table, time, useLoaded, usePages } from './parts.js'
+import { Reset } from './reset.js'
 
 export function Groups() {
   const [contains, setContains] = useState('')
@@ -55,7 +57,7 @@ type Described = Omit<Group, 'members'> & {
 
 export function GroupPage({ name }: { readonly name: string }) {
   const path = `groups/${part(name)}`
-  const { value, error } = useLoaded(() => get<Described>(path), [path])
+  const { value, error, again } = useLoaded(() => get<Described>(path), [path])
   return (
     <section>
       <h1>{name}</h1>
@@ -97,10 +99,49 @@ export function GroupPage({ name }: { readonly name: string }) {
               count(queue.inFlight),
             ])}
           />
+          <Reset group={name} queues={value.queues} done={again} />
         </>
       )}
       <DeadLetters key={name} group={name} />
+      {value !== undefined && <Delete group={value} />}
     </section>
+  )
+}
+
+function Delete({ group: { name, queues, members } }: { readonly group: Described }) {
+  const [keeps, setKeeps] = useState(false)
+  const waiting = queues.filter(({ topic }) => topic === `%RETRY%${name}`)
+  const places = queues.length - waiting.length
+  const retries = waiting.reduce((sum, { lag }) => sum + lag, 0)
+  return (
+    <>
+      <h2>Delete the group</h2>
+      <Confirm
+        label="Delete the group"
+        title={`Delete the group ${name}?`}
+        name={name}
+        act={async () => {
+          await send('DELETE', `groups/${part(name)}?keepOffsets=${keeps}`)
+          location.hash = '#/groups'
+        }}
+      >
+        <p>These are lost:</p>
+        <ul>
+          <li>its definition</li>
+          <li>{count(retries)} messages that wait to be tried again</li>
+          {!keeps && <li>its place in {count(places)} queues</li>}
+        </ul>
+        <p>
+          {members.length > 0 &&
+            `It has ${count(members.length)} connected members, which may make it again. `}
+          The messages of its topics and its dead letters stay.
+        </p>
+        <label class="check">
+          <input type="checkbox" checked={keeps} onChange={() => setKeeps(!keeps)} />
+          <span>Keep its places for a group of the same name</span>
+        </label>
+      </Confirm>
+    </>
   )
 }
 
@@ -139,7 +180,7 @@ function DeadLetters({ group }: { readonly group: string }) {
               key="open"
               type="button"
               class="link"
-              aria-label={`Show dead letter ${message.messageId}`}
+              aria-label={`${time(message.storedMs)}: show dead letter ${message.messageId}`}
               onClick={() => setShown(message)}
             >
               {time(message.storedMs)}

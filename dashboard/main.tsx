@@ -1,6 +1,7 @@
 // The frame around the pages: which one the address names, and who is logged in.
 import { render } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
+import { Amqp } from './amqp.js'
 import { ApiError, get, logIn, logOut } from './api.js'
 import { Clients } from './clients.js'
 import { GroupPage, Groups } from './groups.js'
@@ -8,6 +9,7 @@ import { Mqtt, SessionPage } from './mqtt.js'
 import { Overview } from './overview.js'
 import { Field } from './parts.js'
 import { TopicPage, Topics } from './topics.js'
+import { UserPage, Users } from './users.js'
 
 const LINKS = [
   ['', 'Overview'],
@@ -15,6 +17,8 @@ const LINKS = [
   ['groups', 'Groups'],
   ['clients', 'Clients'],
   ['mqtt', 'MQTT'],
+  ['amqp', 'AMQP'],
+  ['users', 'Users'],
 ] as const
 
 const pathOf = (): readonly string[] =>
@@ -61,6 +65,8 @@ function Content({ page, name }: { readonly page: string; readonly name: string 
   if (page === 'topics') return name === undefined ? <Topics /> : <TopicPage name={name} />
   if (page === 'groups') return name === undefined ? <Groups /> : <GroupPage name={name} />
   if (page === 'clients') return <Clients />
+  if (page === 'amqp') return <Amqp />
+  if (page === 'users') return name === undefined ? <Users /> : <UserPage name={name} />
   if (page === 'mqtt') return name === undefined ? <Mqtt /> : <SessionPage clientId={name} />
   return <p class="problem">There is no such page.</p>
 }

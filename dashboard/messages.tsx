@@ -74,7 +74,7 @@ export function Browse({ topic }: { readonly topic: string }) {
               key="open"
               type="button"
               class="link"
-              aria-label={`Show message ${message.messageId}`}
+              aria-label={`${time(message.storedMs)}: show message ${message.messageId}`}
               onClick={() => setShown(message)}
             >
               {time(message.storedMs)}

@@ -1,6 +1,7 @@
 // Topics: the list, and one of them with its queues, groups and messages.
 import { useState } from 'preact/hooks'
 import { get, type Page, part, type QueueRange, send, type Topic } from './api.js'
+import { Confirm } from './confirm.js'
 import { Browse, Publish } from './messages.js'
 import { count, Field, Problem, Table, useLoaded, usePages } from './parts.js'
 
@@ -77,14 +78,17 @@ function NewTopic({ done }: { readonly done: () => void }) {
   )
 }
 
+type DescribedTopic = Topic & { readonly queues: readonly QueueRange[] }
+interface ConsumingGroup {
+  readonly group: string
+  readonly lag: number
+}
+
 export function TopicPage({ name }: { readonly name: string }) {
   const path = `topics/${part(name)}`
-  const topic = useLoaded(
-    () => get<Topic & { readonly queues: readonly QueueRange[] }>(path),
-    [path],
-  )
+  const topic = useLoaded(() => get<DescribedTopic>(path), [path])
   const groups = useLoaded(
-    () => get<{ readonly groups: readonly { group: string; lag: number }[] }>(`${path}/groups`),
+    () => get<{ readonly groups: readonly ConsumingGroup[] }>(`${path}/groups`),
     [path],
     false,
   )
@@ -128,6 +132,46 @@ export function TopicPage({ name }: { readonly name: string }) {
       )}
       <Browse key={name} topic={name} />
       <Publish key={`send ${name}`} topic={name} />
+      {topic.value !== undefined && (
+        <Delete topic={topic.value} groups={groups.value?.groups ?? []} />
+      )}
     </section>
+  )
+}
+
+interface DeleteProps {
+  readonly topic: DescribedTopic
+  readonly groups: readonly ConsumingGroup[]
+}
+
+function Delete({ topic: { name, queues }, groups }: DeleteProps) {
+  const messages = queues.reduce((sum, { minOffset, maxOffset }) => sum + maxOffset - minOffset, 0)
+  return (
+    <>
+      <h2>Delete the topic</h2>
+      <Confirm
+        label="Delete the topic"
+        title={`Delete the topic ${name}?`}
+        name={name}
+        act={async () => {
+          await send('DELETE', `topics/${part(name)}`)
+          location.hash = '#/topics'
+        }}
+      >
+        <p>These are lost:</p>
+        <ul>
+          <li>
+            {count(messages)} messages in {count(queues.length)} queues
+          </li>
+          {groups.map(({ group, lag }) => (
+            <li key={group}>
+              the place of the group {group}, which has not consumed {count(lag)} of them
+            </li>
+          ))}
+          <li>what MQTT retains of it</li>
+        </ul>
+        <p>The next message to the name may make it again, empty.</p>
+      </Confirm>
+    </>
   )
 }

@@ -1,69 +1,13 @@
 // The dashboard in a real browser: Debian's chromium, driven by playwright-core.
-import { existsSync } from 'node:fs'
-import anyTest, { type ExecutionContext, type TestFn } from 'ava'
-import { type Browser, chromium, type Page } from 'playwright-core'
 import { openBroker } from '../src/broker/broker.ts'
 import { connect } from '../src/client/index.ts'
 import { systemClock } from '../src/clock.ts'
-import type { ConfigInput } from '../src/config.ts'
 import { silentLogger } from '../src/log.ts'
 import { openStore } from '../src/store/open.ts'
 import { cheapHash } from '../test/support/cheap-password.ts'
 import { mqttClient } from '../test/support/mqtt.ts'
-import { startServer } from '../test/support/server.ts'
 import { tempDir } from '../test/support/temp-dir.ts'
-
-const CHROMIUM = '/usr/bin/chromium'
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
-const isThere = existsSync(CHROMIUM)
-
-const test = anyTest as TestFn<{ browser: Browser }>
-
-test.before(async (t) => {
-  if (isThere) t.context.browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS })
-})
-test.after.always(async (t) => {
-  await t.context.browser?.close()
-})
-
-type Work = (t: ExecutionContext<{ browser: Browser }>) => Promise<void>
-
-function inBrowser(title: string, work: Work): void {
-  if (isThere) test.serial(title, work)
-  else
-    test(`${title}: SKIPPED`, (t) => {
-      t.log(`chromium is NOT INSTALLED at ${CHROMIUM}: the dashboard was not tried`)
-      t.pass()
-    })
-}
-
-/** A broker, a client of it, and a page that must meet no error. */
-async function open(t: ExecutionContext<{ browser: Browser }>, config: ConfigInput = {}) {
-  const server = await startServer(t, { config })
-  const context = await t.context.browser.newContext()
-  const page = await context.newPage()
-  page.setDefaultTimeout(60_000)
-  const errors: string[] = []
-  page.on('pageerror', (error) => void errors.push(error.message))
-  page.on('console', (message) => {
-    // The browser logs what is answered with a status of 400 or more.
-    if (message.type() === 'error' && !/status of 40[13]/.test(message.text())) {
-      errors.push(message.text())
-    }
-  })
-  t.teardown(() => context.close())
-  const base = `http://${server.address('http')}`
-  const go = (path: string) => page.goto(`${base}/#/${path}`)
-  return { ...server, page, errors, go, base }
-}
+import { cells, inBrowser, open } from './support/browser.ts'
 
 /** Faster than by clients, which wait for name servers to know. */
 async function makeTopics(directory: string, names: readonly string[]): Promise<void> {
@@ -76,9 +20,6 @@ async function makeTopics(directory: string, names: readonly string[]): Promise<
   await broker.close()
   await store.close()
 }
-
-const cells = (page: Page, caption: string): Promise<string[]> =>
-  page.getByRole('table', { name: caption }).locator('tbody td').allInnerTexts()
 
 inBrowser('topics are made, and messages sent, found and opened', async (t) => {
   const { page, go, errors } = await open(t)
@@ -96,7 +37,7 @@ inBrowser('topics are made, and messages sent, found and opened', async (t) => {
   await page.getByLabel('Find').selectOption('key')
   await page.getByRole('textbox', { name: 'By key' }).fill('c-7')
   await page.getByRole('button', { name: 'Search' }).click()
-  await page.getByRole('button', { name: /^Show message/ }).click()
+  await page.getByRole('button', { name: /show message/ }).click()
   const message = page.getByRole('article')
   t.is(await message.getByRole('textbox').inputValue(), '<b>hällo</b>')
   const found = await cells(page, 'Messages found')

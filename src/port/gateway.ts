@@ -42,6 +42,39 @@ export interface ReplicationControl {
 /** What front-ends keep, for operators to look at; each puts its own there. */
 export interface FrontEndViews {
   mqtt?: MqttView
+  /** Absent before the first connection: there are no links then. */
+  amqp?: AmqpView
+}
+
+export interface AmqpView {
+  /** In no order; may be taken one by one over several turns. */
+  links(): Iterable<AmqpLinkView>
+}
+
+/** What a link is and has, whichever way its messages go. */
+export interface AmqpLinkState {
+  /** Of the client. A coordinator controls transactions. */
+  readonly role: 'sender' | 'receiver' | 'coordinator'
+  /** Of the node, as the client writes it; undefined for one that each message names. */
+  readonly address: string | undefined
+  /** Whose messages a receiver shares; undefined where it reads by position. */
+  readonly group: string | undefined
+  /** Messages that may still be sent on it. */
+  readonly credit: number
+  /** Deliveries that are not settled: by the client, or to a sender. */
+  readonly unsettled: number
+}
+
+export interface AmqpLinkView extends AmqpLinkState {
+  readonly name: string
+  readonly connectionId: string
+  readonly containerId: string
+  /** undefined for a client without one. */
+  readonly user: string | undefined
+  /** Host and port of the client. */
+  readonly remote: string
+  /** Of its session, as the client numbers it. */
+  readonly channel: number
 }
 
 export interface MqttView {

@@ -122,6 +122,7 @@ async function attachReceiver(
     name: frame.name,
     remoteHandle: frame.handle,
     initialDeliveryCount: frame.initialDeliveryCount,
+    address: target.address,
     settlesSecond: frame.rcvSettleMode === SECOND,
     routes,
     auth,
@@ -177,6 +178,7 @@ async function attachSender(
   const link = new SenderLink(peer, session, {
     name: frame.name,
     remoteHandle: frame.handle,
+    address: source.address,
     feed,
     isSettled: frame.sndSettleMode === SETTLED,
     // A delivery that was settled without a word was not accepted.

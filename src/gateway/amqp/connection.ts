@@ -2,14 +2,14 @@
 // control plane (rhea) and the sessions, keeps reading and writing within bounds, and ends the
 // connection for any reason, by AMQP's close where it may.
 
-import { isCurrent, type Principal, userChanged } from '../../access/auth.ts'
+import { isCurrent, ownerName, type Principal, userChanged } from '../../access/auth.ts'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import { type Host, hostOf } from '../../model/host.ts'
 import type { TurnBudget } from '../../net/turn-budget.ts'
 import { BLOCK_BYTES, Output } from '../../output.ts'
 import type { Broker } from '../../port/broker.ts'
-import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import type { AmqpLinkView, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import type { Traffic } from '../../port/traffic.ts'
 import type { SolePolicy } from './codec/control-frames.ts'
 import {
@@ -303,7 +303,7 @@ export class AmqpConnection
     this.#presence = new Presence(context.broker, this.log, members, {
       clientId: open.containerId,
       connectionId: this.connectionId,
-      address: `${this.#socket.remoteAddress}:${this.#socket.remotePort}`,
+      address: this.#remote,
       language: open.product,
     })
     const partials = { bytes: 0, bytesMax: PARTIAL_MESSAGES_MAX * limits.messageBytesMax }
@@ -476,6 +476,19 @@ export class AmqpConnection
   failed(error: Error): void {
     this.log.error({ evt: 'amqp.control_failed', err: error }, 'the control plane failed')
     this.destroy()
+  }
+
+  /** For operators. */
+  *links(): Generator<AmqpLinkView> {
+    const { connectionId, containerId } = this
+    const user = ownerName(this.principal)
+    for (const link of this.#sessions?.links() ?? []) {
+      yield { connectionId, containerId, user, remote: this.#remote, ...link }
+    }
+  }
+
+  get #remote(): string {
+    return `${this.#socket.remoteAddress}:${this.#socket.remotePort}`
   }
 
   // ---- time

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { Connections } from '../../net/connections.ts'
 import { TurnBudget } from '../../net/turn-budget.ts'
-import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import type { AmqpLinkView, Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { Traffic } from '../../port/traffic.ts'
 import { ownVersion } from '../../version.ts'
 import { AmqpConnection, type ConnectionShare } from './connection.ts'
@@ -46,6 +46,7 @@ export class AmqpGateway implements Gateway {
       containers: new Containers(),
     }
     this.#connections = new Connections(context.clock)
+    if (context.views !== undefined) context.views.amqp = { links: () => this.#links() }
     this.#watch = context.auth.watch((user) => {
       for (const connection of this.#connections) connection.onUserChanged(user)
     })
@@ -59,6 +60,10 @@ export class AmqpGateway implements Gateway {
 
   get connections(): number {
     return this.#connections.size
+  }
+
+  *#links(): Generator<AmqpLinkView> {
+    for (const connection of this.#connections) yield* connection.links()
   }
 
   accept(socket: GatewaySocket): void {

@@ -87,6 +87,10 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     return this.#links.size
   }
 
+  get links(): Iterable<Link> {
+    return this.#links.values()
+  }
+
   add(link: Link, controlled: ControlledLink): void {
     link.controlled = controlled
     this.#links.set(link.remoteHandle, link)

@@ -1,6 +1,8 @@
 // The sessions of one open connection, and the frames that belong to them. A mistake within a
 // session costs the session; anything worse is thrown and costs the connection.
+
 import type { Authenticator } from '../../access/auth.ts'
+import type { AmqpLinkState } from '../../port/gateway.ts'
 import { type Attachment, makeAttachment, refusal } from './attachment.ts'
 import {
   type AttachFrame,
@@ -70,6 +72,16 @@ export class Sessions {
     let count = 0
     for (const session of this.#byChannel.values()) count += session.linkCount
     return count
+  }
+
+  /** For operators. */
+  *links(): Generator<AmqpLinkState & { readonly name: string; readonly channel: number }> {
+    for (const { remoteChannel: channel, links } of this.#byChannel.values()) {
+      for (const link of links) {
+        const state = link.describe()
+        if (state !== undefined) yield { name: link.name, channel, ...state }
+      }
+    }
   }
 
   /** False: what follows waits for `resume`. @throws AmqpError that costs the connection */

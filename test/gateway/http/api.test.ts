@@ -261,6 +261,7 @@ test('a user may do by HTTP what it may do by other protocols', async (t) => {
     ['POST', '/groups/billing/reset', { topic: 'orders', to: 'end' }],
     ['GET', '/clients', undefined],
     ['GET', '/mqtt/sessions', undefined],
+    ['GET', '/amqp/links', undefined],
     ['GET', '/mqtt/retained', undefined],
     ['GET', '/status', undefined],
     ['GET', '/config', undefined],
@@ -342,6 +343,26 @@ for (const [what, headers, status] of [
     t.is((await api('GET', '/topics/forged')).status, 404)
   })
 }
+
+test('nothing that changes anything is open to a page of another site', async (t) => {
+  const { http } = await start(t)
+  const changing = ENDPOINTS.filter(({ method }) => method !== 'GET')
+  t.true(changing.length > 10)
+  for (const { method, path, body } of changing) {
+    const target = `/api/v1${path.replaceAll(/:\w+/g, 'x')}`
+    for (const foreign of [
+      { 'Sec-Fetch-Site': 'cross-site' },
+      { 'Sec-Fetch-Site': 'same-site' },
+      { Origin: 'http://pages.example' },
+      { Origin: 'null' },
+    ]) {
+      const headers = { ...foreign, 'Content-Type': 'application/json' }
+      const question = { method, headers, ...(body !== undefined && { body: '{}' }) }
+      const { status } = await ask(http, target, question)
+      t.is(status, 403, `${method} ${path} ${JSON.stringify(foreign)}`)
+    }
+  }
+})
 
 test('what is asked wrongly is refused with what is wrong', async (t) => {
   const { api, http } = await start(t)

@@ -1,5 +1,6 @@
 // The link of a transactional controller (AMQP 4.1): each message on it declares a transaction or
 // discharges one, and the outcome of the delivery is the answer.
+import type { AmqpLinkState } from '../../../port/gateway.ts'
 import { rejectedState, STATE } from '../codec/disposition.ts'
 import type { Flow } from '../codec/flow.ts'
 import {
@@ -68,6 +69,16 @@ export class CoordinatorLink implements Link {
   onFlow(flow: Flow): void {
     if (this.#credit.onFlow(flow)) this.#grant()
     if (flow.echo && this.state === 'attached') this.#credit.send()
+  }
+
+  describe(): AmqpLinkState {
+    return {
+      role: 'coordinator',
+      address: undefined,
+      group: undefined,
+      credit: this.#credit.left,
+      unsettled: this.#underWay,
+    }
   }
 
   onTransfer(transfer: Transfer, bytes: Buffer, end: number): void {

@@ -7,6 +7,7 @@ import type { Logger } from '../../../log.ts'
 import type { Host } from '../../../model/host.ts'
 import type { Output } from '../../../output.ts'
 import type { Broker } from '../../../port/broker.ts'
+import type { AmqpLinkState } from '../../../port/gateway.ts'
 import type { Traffic } from '../../../port/traffic.ts'
 import type { Flow } from '../codec/flow.ts'
 import type { Transfer } from '../codec/transfer.ts'
@@ -75,6 +76,8 @@ export interface Link {
   attached(): void
   onTransfer(transfer: Transfer, bytes: Buffer, end: number): void
   onFlow(flow: Flow): void
+  /** For operators; undefined for a link that carries nothing. */
+  describe(): AmqpLinkState | undefined
   /**
    * Lets go of everything; `isLost`: of a peer that was lost, or did wrong. Only the session calls
    * this.
@@ -107,6 +110,8 @@ export class SilentLink implements Link {
   onTransfer(): void {}
 
   onFlow(): void {}
+
+  describe(): undefined {}
 
   close(state: 'closing' | 'gone'): void {
     this.state = state

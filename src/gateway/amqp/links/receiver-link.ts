@@ -11,6 +11,7 @@ import {
   PROPERTY,
 } from '../../../model/properties.ts'
 import { tagHash } from '../../../model/tag-filter.ts'
+import type { AmqpLinkState } from '../../../port/gateway.ts'
 import { sendReply } from '../../shared/replies.ts'
 import type { ReplyName } from '../../shared/reply-address.ts'
 import { rejectedState, STATE } from '../codec/disposition.ts'
@@ -39,6 +40,8 @@ export interface ReceiverLinkOptions {
   readonly name: string
   readonly remoteHandle: number
   readonly initialDeliveryCount: number
+  /** Of its target; undefined for the anonymous relay. */
+  readonly address: string | undefined
   /** The sender settles first and we answer: dispositions go out unsettled (AMQP 2.7.3). */
   readonly settlesSecond: boolean
   readonly routes: SendAddresses
@@ -86,6 +89,7 @@ export class ReceiverLink implements Link, IngestLink {
   readonly #partials: PartialBytes
   readonly #transactions: LocalTransactions
   readonly #routes: SendAddresses
+  readonly #address: string | undefined
   readonly #auth: Authenticator
   readonly #settlesSecond: boolean
   readonly #message: InboundMessage
@@ -106,6 +110,7 @@ export class ReceiverLink implements Link, IngestLink {
     this.name = options.name
     this.remoteHandle = options.remoteHandle
     this.#routes = options.routes
+    this.#address = options.address
     this.#auth = options.auth
     this.#settlesSecond = options.settlesSecond
     this.#message = new InboundMessage(options.routes.fixed?.tag)
@@ -337,6 +342,16 @@ export class ReceiverLink implements Link, IngestLink {
     this.#underWay--
     const info = { 'delivery-tag': tag }
     if (this.#session.isOpen) this.#session.detach(this, { ...describeError(error), info })
+  }
+
+  describe(): AmqpLinkState {
+    return {
+      role: 'sender',
+      address: this.#address,
+      group: undefined,
+      credit: this.#credit.left,
+      unsettled: this.#underWay,
+    }
   }
 
   flush(): void {

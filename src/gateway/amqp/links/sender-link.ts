@@ -6,6 +6,7 @@ import type { Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Receipt, Verdict } from '../../../model/message.ts'
 import { RecordView } from '../../../model/record.ts'
+import type { AmqpLinkState } from '../../../port/gateway.ts'
 import { ACCEPTED, FAILED, type Outcome, RELEASED, STATE } from '../codec/disposition.ts'
 import type { Flow } from '../codec/flow.ts'
 import { mergedNote } from '../codec/note.ts'
@@ -59,6 +60,8 @@ export interface SenderSession extends LinkSession {
 export interface SenderLinkOptions {
   readonly name: string
   readonly remoteHandle: number
+  /** Of its source. */
+  readonly address: string | undefined
   readonly feed: Feed
   /** Messages are sent settled and count as accepted when they are written. */
   readonly isSettled: boolean
@@ -87,6 +90,7 @@ export class SenderLink implements Link {
   readonly #peer: Peer
   readonly #session: SenderSession
   readonly #feed: Feed
+  readonly #address: string | undefined
   readonly #isSettled: boolean
   readonly #messageBytesMax: number
   readonly #message = new OutboundMessage()
@@ -116,6 +120,7 @@ export class SenderLink implements Link {
     this.name = options.name
     this.remoteHandle = options.remoteHandle
     this.#feed = options.feed
+    this.#address = options.address
     this.#isSettled = options.isSettled
     this.defaultOutcome = options.defaultOutcome
     this.#messageBytesMax = options.messageBytesMax
@@ -365,6 +370,16 @@ export class SenderLink implements Link {
       this.#peer.log.debug(fields, 'a modified outcome has more annotations than are kept')
     }
     return { ...outcome, note }
+  }
+
+  describe(): AmqpLinkState {
+    return {
+      role: 'receiver',
+      address: this.#address,
+      group: this.consumes.flatMap((one) => (one.kind === 'group' ? one.name : []))[0],
+      credit: this.#credit.linkCredit,
+      unsettled: this.#unsettled,
+    }
   }
 
   /** What the peer needs the right to consume. */

@@ -1,6 +1,7 @@
 // Every endpoint of the admin API.
 import { type HttpAnswer, json } from '../answer.ts'
 import type { Route } from '../routes.ts'
+import { amqpEndpoints } from './amqp.ts'
 import { clusterEndpoints } from './cluster.ts'
 import { deadLetterEndpoints } from './dead-letters.ts'
 import { API_PREFIX, type ApiContext, type Endpoint, routeOf } from './endpoint.ts'
@@ -18,6 +19,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   ...groupEndpoints,
   ...deadLetterEndpoints,
   ...mqttEndpoints,
+  ...amqpEndpoints,
   ...userEndpoints,
 ]
 

@@ -8,15 +8,19 @@ import { PAGE, PAGE_HEADERS } from './page.ts'
 import { STYLE } from './style.ts'
 
 const MODULES = [
+  'amqp',
   'api',
   'clients',
+  'confirm',
   'groups',
   'main',
   'messages',
   'mqtt',
   'overview',
   'parts',
+  'reset',
   'topics',
+  'users',
 ] as const
 
 /** What the browser loads of packages. */

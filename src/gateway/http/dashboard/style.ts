@@ -37,6 +37,7 @@ input, select, textarea, button { font: inherit; color: var(--text); background:
 textarea { width: 100%; min-width: min(40rem, 90vw); font-family: ui-monospace, monospace; }
 button { background: var(--raised); cursor: pointer; }
 button[type=submit] { background: var(--accent); color: var(--on-accent); border-color: var(--accent); }
+button.danger { color: var(--problem); border-color: var(--problem); background: var(--problem-back); }
 button:disabled { opacity: .55; cursor: default; }
 button.link { background: none; border: none; padding: 0; color: var(--accent); text-decoration: underline; }
 .scroll { overflow-x: auto; }
@@ -58,5 +59,11 @@ article { border: 1px solid var(--line); border-radius: .4rem; padding: 0 1rem 1
 article dl div { display: grid; grid-template-columns: minmax(8rem, 14rem) 1fr; gap: 1rem; }
 pre { background: var(--raised); padding: .75rem; overflow: auto; max-height: 30rem; white-space: pre-wrap;
   overflow-wrap: anywhere; border-radius: .3rem; }
+dialog { color: var(--text); background: var(--back); border: 2px solid var(--problem); border-radius: .4rem;
+  padding: 0 1.25rem 1rem; max-width: min(36rem, 92vw); overflow-wrap: anywhere; }
+dialog::backdrop { background: rgb(0 0 0 / .55); }
+dialog h2 { margin-top: 1rem; }
+dialog label { display: flex; }
+fieldset { border: 1px solid var(--line); border-radius: .3rem; } legend { color: var(--faint); }
 figure { margin: 0; } figcaption { color: var(--faint); }
 `
