@@ -241,8 +241,9 @@ function valueEnd(bytes: Uint8Array, start: number, end: number): number {
   let at = start
   for (; at + 4 <= end; at += 4) {
     const difference = view.getInt32(at, true) ^ VALUE_END_WORD
-    // Not 0 exactly when one of the four bytes is VALUE_END.
-    if (((difference - 0x01010101) & ~difference & 0x80808080) !== 0) break
+    // Not 0 exactly when one of the four bytes is VALUE_END; its lowest bit is the first one's.
+    const ends = (difference - 0x01010101) & ~difference & 0x80808080
+    if (ends !== 0) return at + ((31 - Math.clz32(ends & -ends)) >> 3)
   }
   while (at < end && bytes[at] !== VALUE_END) at++
   return at

@@ -183,6 +183,8 @@ function writeContent(target: Buffer, at: number, draft: RecordDraft, view: Data
 export class RecordView {
   readonly bytes: Buffer
   readonly start: number
+  /** Where its properties start; -1: not looked for yet. */
+  #propertiesAt = -1
 
   constructor(bytes: Buffer, start = 0) {
     this.bytes = bytes
@@ -256,7 +258,8 @@ export class RecordView {
   }
   /** [start, end) of the encoded properties within `bytes`. */
   get propertiesStart(): number {
-    return this.topicEnd + 2
+    if (this.#propertiesAt === -1) this.#propertiesAt = this.topicEnd + 2
+    return this.#propertiesAt
   }
   get propertiesEnd(): number {
     return this.start + this.size

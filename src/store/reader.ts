@@ -8,10 +8,10 @@ import { logPosition, type QueueOffset, queueOffset } from '../model/positions.t
 import { checkRecord, RecordView } from '../model/record.ts'
 import type { Counter, Numbers } from '../numbers/numbers.ts'
 import { QuickReads } from './disk/quick-reads.ts'
-import type { CommitLog } from './log/commit-log.ts'
+import type { CommitLog, TailPart } from './log/commit-log.ts'
 import { PAGE_CACHE_BYTES } from './log/log-reader.ts'
 import { DAMAGED_RECORDS } from './numbers.ts'
-import { Chosen, fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
+import { Chosen, EntryWalk, fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
 import type { Choose, ReadRequest, ReadResult } from './store.ts'
 import {
   BLOCK_ENTRIES,
@@ -68,13 +68,12 @@ export class Reader {
       const nextOffset = offset < min ? min : max
       return result(offset === nextOffset ? 'at-end' : 'moved', NO_RECORDS, [], nextOffset, queue)
     }
+    const { choose } = request
+    const chosen = choose && this.#chooseInTail(queue, request, choose)
+    if (chosen !== undefined) return chosen
     const selection = select(queue, request)
     if (selection.bytes === 0) return result('no-match', NO_RECORDS, [], selection.next, queue)
-    const { choose } = request
-    if (choose !== undefined) {
-      const chosen = this.#chooseInTail(queue, selection, choose)
-      return chosen ?? this.#chooseFromDisk(queue, selection, choose)
-    }
+    if (choose !== undefined) return this.#chooseFromDisk(queue, selection, choose)
     const records = Buffer.allocUnsafe(selection.bytes)
     if (this.#copyTail(selection, records)) {
       return result('found', records, selection.offsets, selection.next, queue)
@@ -83,22 +82,23 @@ export class Reader {
   }
 
   /** In place, as far as the tail has them; undefined: not even the first. */
-  #chooseInTail(
-    queue: ConsumeQueue,
-    { positions, sizes, offsets, next }: Selection,
-    choose: Choose,
-  ): ReadResult | undefined {
+  #chooseInTail(queue: ConsumeQueue, request: ReadRequest, choose: Choose): ReadResult | undefined {
     const chosen = new Chosen(choose)
-    for (let i = 0; i < sizes.length; i++) {
-      const position = logPosition(positions[i]!)
-      const size = sizes[i]!
-      const part = this.#commitLog.lendTail(position, size)
-      if (part === undefined && i === 0) return undefined
-      if (part === undefined || !chosen.look(part.bytes, position - part.base, size, offsets[i]!)) {
-        return resultOf(chosen, offsets[i]!, queue)
+    const walk = new EntryWalk(queue, request)
+    let part: TailPart | undefined
+    while (walk.next()) {
+      const { position, size } = walk
+      if (part === undefined || position + size > part.base + part.used) {
+        const isFirst = part === undefined
+        part = this.#commitLog.lendTail(logPosition(position), size)
+        if (part === undefined && isFirst) return undefined
+      }
+      const offset = queueOffset(walk.offset)
+      if (part === undefined || !chosen.look(part.bytes, position - part.base, size, offset)) {
+        return resultOf(chosen, offset, queue)
       }
     }
-    return resultOf(chosen, next, queue)
+    return resultOf(chosen, walk.after, queue)
   }
 
   /** Through memory that is used again: few records are copied on. */

@@ -15,6 +15,7 @@ const SCAN_ENTRIES_MAX = 16_384
 /** Records further apart are read one by one. */
 const GAP_BYTES_MAX = 16 * 1024
 export const SPAN_BYTES_MAX = 1024 * 1024
+const NO_BYTES = Buffer.alloc(0)
 
 export class Selection {
   readonly positions: number[] = []
@@ -25,8 +26,7 @@ export class Selection {
   /** The offset to go on at. */
   next = 0
 
-  add(block: Buffer, slot: number, offset: number): void {
-    const size = entrySize(block, slot)
+  add({ block, slot, offset, size }: EntryWalk): void {
     this.positions.push(entryPosition(block, slot))
     this.sizes.push(size)
     this.checks.push(entryCheck(block, slot))
@@ -35,34 +35,70 @@ export class Selection {
   }
 }
 
+/** The entries of one read, in order: those with a tag that is wanted, within its limits. */
+export class EntryWalk {
+  readonly #queue: ConsumeQueue
+  readonly #request: ReadRequest
+  readonly #end: number
+  #messages = 0
+  #bytes = 0
+  /** Of the entry that `next` went to. */
+  block: Buffer = NO_BYTES
+  slot = BLOCK_ENTRIES
+  offset: number
+  size = 0
+  /** The offset to go on at. */
+  after: number
+
+  constructor(queue: ConsumeQueue, request: ReadRequest) {
+    this.#queue = queue
+    this.#request = request
+    this.#end = Math.min(queue.next, request.offset + SCAN_ENTRIES_MAX)
+    this.offset = request.offset - 1
+    this.after = request.offset
+  }
+
+  get position(): number {
+    return entryPosition(this.block, this.slot)
+  }
+
+  /** False: there is none within the limits. @throws ViewsDamaged */
+  next(): boolean {
+    const { hashes, maxMessages, maxBytes } = this.#request
+    if (this.#messages >= maxMessages) return false
+    while (this.after < this.#end) {
+      if (++this.slot >= BLOCK_ENTRIES) this.#load()
+      const size = entrySize(this.block, this.slot)
+      const isWanted =
+        size > 0 && (hashes === undefined || hashes.has(entryTagHash(this.block, this.slot)))
+      if (isWanted && this.#bytes > 0 && this.#bytes + size > maxBytes) return false
+      this.offset = this.after++
+      if (!isWanted) continue
+      this.size = size
+      this.#messages++
+      this.#bytes += size
+      return true
+    }
+    return false
+  }
+
+  #load(): void {
+    const index = this.after - this.#queue.shift
+    this.block = this.#queue.block(Math.floor(index / BLOCK_ENTRIES))
+    this.slot = index % BLOCK_ENTRIES
+  }
+}
+
 /** @throws ViewsDamaged */
 export function select(queue: ConsumeQueue, request: ReadRequest): Selection {
-  const { hashes, maxMessages, maxBytes } = request
   const chosen = new Selection()
-  const end = Math.min(queue.next, request.offset + SCAN_ENTRIES_MAX)
-  let offset: number = request.offset
-  while (offset < end) {
-    const index = offset - queue.shift
-    const block = queue.block(Math.floor(index / BLOCK_ENTRIES))
-    for (let slot = index % BLOCK_ENTRIES; slot < BLOCK_ENTRIES && offset < end; slot++, offset++) {
-      const size = entrySize(block, slot)
-      if (size === 0 || (hashes !== undefined && !hashes.has(entryTagHash(block, slot)))) continue
-      if (chosen.bytes > 0 && chosen.bytes + size > maxBytes) {
-        chosen.next = offset
-        return chosen
-      }
-      chosen.add(block, slot, offset)
-      if (chosen.offsets.length >= maxMessages) {
-        chosen.next = offset + 1
-        return chosen
-      }
-    }
-  }
-  chosen.next = offset
+  const walk = new EntryWalk(queue, request)
+  while (walk.next()) chosen.add(walk)
+  chosen.next = walk.after
   return chosen
 }
 
-/** What is chosen of the records of a selection, for one answer. */
+/** What is chosen of the records of a read, for one answer. */
 export class Chosen {
   readonly #choose: Choose
   /** Views of what is lent, until `records`. */
@@ -75,7 +111,7 @@ export class Chosen {
 
   /** False: the read ends before this record. */
   look(bytes: Buffer, at: number, size: number, offset: QueueOffset): boolean {
-    const choice = this.#choose(bytes, at)
+    const choice = this.#choose(bytes, at, size)
     if (choice === 'take') {
       this.#taken.push(bytes.subarray(at, at + size))
       this.offsets.push(offset)

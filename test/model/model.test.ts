@@ -259,6 +259,17 @@ test('zero with a point is a number, though Apache refuses it', (t) => {
   t.true(matches('a >= 0.0', { a: '0' }))
 })
 
+test("few digits are compared as any number of the literal's type is", (t) => {
+  t.false(matches('a = -0.0', { a: '0' }))
+  t.true(matches('a > -0.0', { a: '0' }))
+  t.true(matches('a = 0', { a: '000' }))
+  // No int: neither above nor below.
+  t.false(matches('a > 5', { a: '2147483648' }))
+  t.false(matches('a <= 5', { a: '2147483648' }))
+  t.true(matches('a > 5', { a: '2147483647' }))
+  t.true(matches('a > 5000000000', { a: '5000000001' }))
+})
+
 test('a comment may end the expression', (t) => {
   t.true(matches('a > 5 -- only large ones', { a: '6' }))
 })

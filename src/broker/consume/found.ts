@@ -1,5 +1,4 @@
 // What one search by condition has found for its answer, over the reads that it takes.
-import { getI32 } from '../../model/bytes.ts'
 import type { QueueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
 import type { Choose, ReadResult } from '../../store/store.ts'
@@ -56,9 +55,8 @@ export class Found {
     return { ...last, status: 'found', records, offsets: this.#offsets, nextOffset }
   }
 
-  readonly #choose: Choose = (bytes, start) => {
+  readonly #choose: Choose = (bytes, start, size) => {
     if (this.isFull) return 'stop'
-    const size = getI32(bytes, start)
     if (this.#searches.isOver(this.#seen++, size)) return 'stop'
     if (!this.#isWanted(new RecordView(bytes, start))) return 'leave'
     const { maxMessages, maxBytes } = this.#wanted

@@ -116,6 +116,7 @@ export function equal(left: Expression, right: Expression): Expression {
     if (b === FAILED) return FAILED
     if (a === null) return b === null ? true : null
     if (b === null) return false
+    if (typeof a === 'string' && typeof b === 'string') return a === b
     const order = compare(a, b)
     return order === FAILED ? FAILED : order === 0
   })

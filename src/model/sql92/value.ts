@@ -113,6 +113,17 @@ export function orderOfNumbers(a: SqlNumber, b: SqlNumber): number {
     : orderOf(a.value, b.value)
 }
 
+/** Digits and a literal of few digits, as nearly all are, without an object for the number. */
+function compareText(text: string, literal: SqlNumber): number | typeof FAILED {
+  const { type, value } = literal
+  const few = fewDigits(text)
+  // A double may be -0, which differs from 0.
+  const isPlain = few !== -1 && typeof value === 'number' && (type !== 'double' || value !== 0)
+  if (isPlain && (type !== 'int' || few <= INT_MAX)) return few - value
+  const number = numberOf(text, type)
+  return number === undefined ? FAILED : orderOfNumbers(number, literal)
+}
+
 /**
  * Below, at or above zero; FAILED where RocketMQ ends the evaluation. A boolean and a number are
  * never equal.
@@ -124,8 +135,7 @@ export function compare(
   if (typeof left === 'string') {
     if (typeof right === 'string') return left === right ? 0 : left < right ? -1 : 1
     if (typeof right === 'boolean') return orderOf(booleanOf(left), right)
-    const number = numberOf(left, right.type)
-    return number === undefined ? FAILED : orderOfNumbers(number, right)
+    return compareText(left, right)
   }
   if (typeof left === 'boolean') {
     if (typeof right === 'boolean') return orderOf(left, right)

@@ -104,6 +104,8 @@ export interface TailPart {
   readonly bytes: Buffer
   /** Log position of byte 0. */
   readonly base: number
+  /** Bytes of it that are the log's. */
+  readonly used: number
 }
 
 export interface CommitLog {
