@@ -23,25 +23,21 @@ export interface BatchItem {
 }
 
 /** The items are views on `bytes`. @throws BrokerError ARGUMENT_INVALID, MESSAGE_TOO_LARGE */
-export function decodeBatchBody(bytes: Buffer): BatchItem[] {
-  const items: BatchItem[] = []
-  for (let at = 0; at < bytes.length; ) {
-    if (bytes.length - at < ITEM_FIXED_BYTES) throw badItem(items.length)
+export function* decodeBatchBody(bytes: Buffer): Generator<BatchItem, void> {
+  for (let at = 0, count = 0; at < bytes.length; count++) {
+    if (bytes.length - at < ITEM_FIXED_BYTES) throw badItem(count)
     const end = at + getI32(bytes, at)
     const bodyEnd = at + BODY_AT + getI32(bytes, at + 16)
-    if (end > bytes.length || bodyEnd < at + BODY_AT || bodyEnd + 2 > end) {
-      throw badItem(items.length)
-    }
-    if (bodyEnd + 2 + getU16(bytes, bodyEnd) !== end) throw badItem(items.length)
-    if (items.length >= BATCH_MESSAGES_MAX) throw tooMany()
-    items.push({
+    if (end > bytes.length || bodyEnd < at + BODY_AT || bodyEnd + 2 > end) throw badItem(count)
+    if (bodyEnd + 2 + getU16(bytes, bodyEnd) !== end) throw badItem(count)
+    if (count >= BATCH_MESSAGES_MAX) throw tooMany()
+    yield {
       flag: getI32(bytes, at + 12),
       body: partOf(bytes, at + BODY_AT, bodyEnd),
       properties: partOf(bytes, bodyEnd + 2, end),
-    })
+    }
     at = end
   }
-  return items
 }
 
 const tooMany = (): BrokerError =>

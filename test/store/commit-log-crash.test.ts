@@ -109,6 +109,14 @@ test('Crashes at every call lose nothing of frames that are larger than a chunk 
   t.true(crashes > SEEDS * 20)
 })
 
+test('Crashes at every call lose nothing of what becomes readable over several turns', async (t) => {
+  for (const flush of ['sync', 'async'] satisfies FlushMode[]) {
+    const parted = { flush, recordsAtOnceMax: 2 }
+    const crashes = await crashEverywhere(t, Math.ceil(SEEDS / 2), parted)
+    t.true(crashes > SEEDS * 20)
+  }
+})
+
 test('Crashes at every call lose nothing of a sender that waits for each answer', async (t) => {
   const crashes = await crashEverywhere(t, Math.ceil(SEEDS / 2), { flush: 'sync' }, loneLife)
   t.true(crashes > SEEDS * 20)

@@ -24,6 +24,8 @@ export interface SimulationOptions {
   readonly segmentBytes?: number
   /** Default: as long as a frame may be. */
   readonly chunkBytes?: number
+  /** Default: more than a life has. */
+  readonly recordsAtOnceMax?: number
   /** What the judge believes; a planted bug is one that differs from `flush`. */
   readonly judgedAs?: FlushMode
   readonly follows?: Followed
@@ -98,6 +100,7 @@ export class LogSimulation {
       segmentBytes: this.#options.segmentBytes ?? 12_288,
       frameBytesMax: 4096,
       chunkBytes: this.#options.chunkBytes ?? 4096,
+      recordsAtOnceMax: this.#options.recordsAtOnceMax ?? 4096,
       tailBytesMax: 16_384,
       unsyncedBytesMax: 8192,
       aheadBytes: 2048,
@@ -160,6 +163,11 @@ export class LogSimulation {
   settle(): void {
     this.#turns.settle()
     this.#look()
+  }
+
+  /** Lets one thing happen that is due. @returns false when there is none */
+  step(): boolean {
+    return this.#turns.step()
   }
 
   append(sizes: readonly number[]): Call | undefined {

@@ -4,6 +4,7 @@
 // that this one extends.
 import { setMaxListeners } from 'node:events'
 import { isAllowed, type Principal } from '../../access/auth.ts'
+import { nextTurn } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
@@ -53,6 +54,9 @@ const PUBLISHING_BYTES_MAX = 8 * 1024 * 1024
 const SERVING_MAX = 16_384
 /** Their bytes; beyond, the peer is not read. An honest command that waits has half a KiB. */
 const SERVING_BYTES_MAX = 16 * 1024 * 1024
+
+/** Messages of a native batch that are decoded in one turn of the event loop. */
+const GATHERED_AT_ONCE_MAX = 4096
 
 /**
  * Requests of one chunk that are neither sends nor plain pulls are served for so long; the rest
@@ -364,31 +368,47 @@ export class Connection extends ServerConnection implements Peer {
     const fields = readFields(isV1 ? SEND : SEND_V2, command.fields)
     const isBatch = fields.batch === true || command.code === REQUEST.sendBatchMessage
     const mayCreate = this.#identity.mayPublish(principal, fields.topic)
-    const messages = messagesOf({ ...fields, batch: isBatch }, Buffer.from(command.body), {
+    const sent = messagesOf({ ...fields, batch: isBatch }, Buffer.from(command.body), {
       host: this.client.host,
       version: command.version,
       mayCreate,
       bodyBytesMax: this.#options.bodyBytesMax,
     })
-    for (const message of messages) {
-      this.#identity.checkOrigin(principal, message)
-      this.#identity.checkDispatches(principal, message)
+    const checked = this.#checked(sent, principal)
+    const isCompressed = (fields.sysFlag & SYS_FLAG.compressed) !== 0
+    const messages = isCompressed ? this.#inflated(checked) : checked
+    if (messages instanceof Promise) this.#addLater(command, messages)
+    else this.#addSends(command, messages)
+  }
+
+  /** Those of a large batch over several turns. */
+  #checked(sent: Iterator<NewMessage, void>, principal: Principal): Gathered {
+    const messages: NewMessage[] = []
+    const go = (): Gathered => {
+      for (let n = 0; n < GATHERED_AT_ONCE_MAX; n++) {
+        const { value: message } = sent.next()
+        if (message === undefined) return messages
+        this.#identity.checkOrigin(principal, message)
+        this.#identity.checkDispatches(principal, message)
+        messages.push(message)
+      }
+      return nextTurn().then(go)
     }
-    if ((fields.sysFlag & SYS_FLAG.compressed) === 0) this.#addSends(command, messages)
-    else this.#addInflated(command, messages)
+    return go()
+  }
+
+  #inflated(messages: Gathered): Gathered {
+    const { context, bodyBytesMax } = this.#options
+    const inflate = (all: readonly NewMessage[]): Gathered =>
+      context.inflation.inflate(all, bodyBytesMax)
+    return messages instanceof Promise ? messages.then(inflate) : inflate(messages)
   }
 
   /** What follows on the connection waits, so that the order of the messages is kept. */
-  #addInflated(command: Command, messages: readonly NewMessage[]): void {
-    const { context, bodyBytesMax } = this.#options
-    const inflated = context.inflation.inflate(messages, bodyBytesMax)
-    if (!(inflated instanceof Promise)) {
-      this.#addSends(command, inflated)
-      return
-    }
+  #addLater(command: Command, messages: Promise<readonly NewMessage[]>): void {
     const bytes = command.body.length
     const asked = askedOf(command)
-    const added = inflated.then((all) => {
+    const added = messages.then((all) => {
       this.#addSends(asked, all)
       this.#sends.flush()
       return NO_ANSWER
@@ -413,6 +433,8 @@ export class Connection extends ServerConnection implements Peer {
     this.answer(command, { code, remark: error.message })
   }
 }
+
+type Gathered = readonly NewMessage[] | Promise<readonly NewMessage[]>
 
 const SEND_CODES: ReadonlySet<number> = new Set([
   REQUEST.sendMessage,

@@ -27,16 +27,20 @@ export interface Sender {
  * The messages of one SEND: one, or those of its batch. Views on `body`, and compressed as it is.
  * As with Apache's broker, the limit of a body is on the bytes that are sent.
  */
-export function messagesOf(fields: SendFields, body: Buffer, sender: Sender): NewMessage[] {
+export function* messagesOf(
+  fields: SendFields,
+  body: Buffer,
+  sender: Sender,
+): Generator<NewMessage, void> {
   if (!fields.batch) {
     const properties = Buffer.from(fields.properties ?? '', 'utf8')
-    return [messageOf(fields, { flag: fields.flag, body, properties }, sender)]
+    yield messageOf(fields, { flag: fields.flag, body, properties }, sender)
+    return
   }
   const bytesMax = Math.max(BODY_BYTES_DEFAULT, sender.bodyBytesMax)
   if (body.length > bytesMax) throw batchTooLarge(body.length, bytesMax)
-  const items = decodeBatchBody(body)
-  if (items.length === 0) throw new BrokerError('MESSAGE_INVALID', 'the batch has no messages')
-  return items.map((item) => messageOf(fields, item, sender))
+  if (body.length === 0) throw new BrokerError('MESSAGE_INVALID', 'the batch has no messages')
+  for (const item of decodeBatchBody(body)) yield messageOf(fields, item, sender)
 }
 
 /**

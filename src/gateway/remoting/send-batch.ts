@@ -151,7 +151,7 @@ export class SendBatch implements PublishBatch {
     const { queueId, queueOffset, transactionId, storeHost } = receipts[0]!
     const positions = receipts.map((receipt) => receipt.position)
     const fields = writeFields(SEND_RESPONSE, {
-      msgId: offsetMessageIds(storeHost, positions).join(','),
+      msgId: offsetMessageIds(storeHost, positions),
       queueId,
       queueOffset,
       transactionId,

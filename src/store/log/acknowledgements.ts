@@ -1,6 +1,8 @@
 // Which frames are acknowledged. One that is as durable here as `flush` asks for is acknowledged at
 // once, unless a hold wants more: a replica's confirmation, say. What is held back is neither
 // answered nor readable: a consumer must not get ahead of what survives the loss of this machine.
+// Nor is more than one turn of the event loop has time for: making many records readable, and
+// answering for them, takes far longer than their sync.
 import { BrokerError } from '../../errors.ts'
 import type { AcknowledgementHold } from './following.ts'
 import type { SealedFrame } from './frame-stage.ts'
@@ -9,6 +11,8 @@ import type { SealedFrame } from './frame-stage.ts'
 const HOLDS_MAX = 16
 /** Frames that were let go and have a place all the same. */
 const GONE_MAX = 4096
+/** A frame with fewer than this part of what a turn delivers is small. */
+const SMALL = 8
 
 interface Condition {
   confirmedTo: number
@@ -16,10 +20,18 @@ interface Condition {
   refusal: BrokerError | undefined
 }
 
+export interface AcknowledgementOptions {
+  readonly deliver: Deliver
+  /** Records that are delivered in one turn, or one frame that has more. */
+  readonly recordsAtOnceMax: number
+  /** Calls back in a later turn. */
+  readonly later: (fn: () => void) => void
+}
+
 type Deliver = (frame: SealedFrame, refusal: BrokerError | undefined) => void
 
 export class Acknowledgements {
-  readonly #deliver: Deliver
+  readonly #options: AcknowledgementOptions
   readonly #conditions = new Set<Condition>()
   /** Durable here, oldest first: from `#next` on, as a long array is slow to shift. */
   #held: (SealedFrame | undefined)[] = []
@@ -28,16 +40,19 @@ export class Acknowledgements {
   confirmedTo: number
   /** Why nothing waits any more. */
   #ended: BrokerError | undefined
+  /** Records of large frames that were delivered in this turn. */
+  #delivered = 0
 
-  constructor(confirmedTo: number, deliver: Deliver) {
+  constructor(confirmedTo: number, options: AcknowledgementOptions) {
     this.confirmedTo = confirmedTo
-    this.#deliver = deliver
+    this.#options = options
   }
 
   /** A frame became durable here. In log order. */
   take(frame: SealedFrame): void {
-    if (this.#conditions.size === 0) {
-      this.#deliver(frame, undefined)
+    const isFirst = this.#conditions.size === 0 && this.#next === this.#held.length
+    if (isFirst && this.#hasTime(frame)) {
+      this.#options.deliver(frame, undefined)
       return
     }
     this.#held.push(frame)
@@ -75,11 +90,15 @@ export class Acknowledgements {
     this.#settle()
   }
 
-  /** Answers what is held back with the error; it stays in the log. */
+  /**
+   * Answers what is held back with the error; it stays in the log. What only waited for its turn
+   * has it now.
+   */
   refuseAll(error: BrokerError): void {
+    this.#settle(true)
     for (let frame = this.#held[this.#next]; frame !== undefined; frame = this.#held[this.#next]) {
       this.#take()
-      this.#deliver(frame, error)
+      this.#options.deliver(frame, error)
     }
   }
 
@@ -91,7 +110,8 @@ export class Acknowledgements {
     this.#next = 0
   }
 
-  #settle(): void {
+  /** `isAll`: in this turn. */
+  #settle(isAll = this.#ended !== undefined): void {
     for (let frame = this.#held[this.#next]; frame !== undefined; frame = this.#held[this.#next]) {
       const end = frame.position + frame.length
       let refusal = this.#ended
@@ -102,9 +122,25 @@ export class Acknowledgements {
         if (condition.refusedTo >= end) refusal ??= condition.refusal
       }
       if (!isConfirmed && refusal === undefined) return
+      if (!isAll && !this.#hasTime(frame)) return
       if (isConfirmed && this.#conditions.size > 0) this.confirmedTo = end
       this.#take()
-      this.#deliver(frame, isConfirmed ? undefined : refusal)
+      this.#options.deliver(frame, isConfirmed ? undefined : refusal)
     }
+  }
+
+  /** What this turn has no time for is looked at in the next. Small frames are not counted. */
+  #hasTime({ records }: SealedFrame): boolean {
+    const { recordsAtOnceMax, later } = this.#options
+    if (records < recordsAtOnceMax / SMALL) return true
+    if (this.#delivered > 0 && this.#delivered + records > recordsAtOnceMax) return false
+    if (this.#delivered === 0) {
+      later(() => {
+        this.#delivered = 0
+        this.#settle()
+      })
+    }
+    this.#delivered += records
+    return true
   }
 }

@@ -62,6 +62,11 @@ export interface CommitLogOptions {
   readonly aheadBytes?: number
   /** Zeros are written in pieces of this size. Default 1 MiB. */
   readonly fillPieceBytes?: number
+  /**
+   * Records that become readable in one turn of the event loop, and that a frame of several appends
+   * has at most. Default 4,096.
+   */
+  readonly recordsAtOnceMax?: number
   /** Runs a function at the end of the event-loop turn. Default setImmediate. */
   readonly endOfTurn?: (fn: () => void) => void
 }

@@ -29,6 +29,8 @@ export interface SealedFrame {
 export interface FrameStageOptions {
   readonly tail: Tail
   readonly frameBytesMax: number
+  /** Of a frame with several appends. */
+  readonly frameRecordsMax: number
   readonly unsyncedBytesMax: number
   readonly storeHost: Host
   readonly logId: number
@@ -90,7 +92,7 @@ export class FrameStage {
     done: Done,
   ): Appending {
     const size = bytesOf(drafts)
-    const frame = this.#frameFor(size)
+    const frame = this.#frameFor(size, drafts.length)
     const place = this.#place
     const setBackMs = this.#storeTimestamp - nowMs
     place.storeTimestamp = setBackMs > 0 && setBackMs < SETBACK_MS ? this.#storeTimestamp : nowMs
@@ -167,8 +169,8 @@ export class FrameStage {
   }
 
   /** The open frame with room for `size` bytes of records, or a new one. */
-  #frameFor(size: number): OpenFrame {
-    const { frameBytesMax } = this.#options
+  #frameFor(size: number, records: number): OpenFrame {
+    const { frameBytesMax, frameRecordsMax } = this.#options
     const needed = FRAME_HEADER_BYTES + size
     if (needed > frameBytesMax) {
       throw new BrokerError(
@@ -178,7 +180,8 @@ export class FrameStage {
     }
     this.#assertRoom(needed)
     const open = this.#open
-    if (open !== undefined && open.chunk.used + size <= open.chunk.bytes.length) return open
+    const hasRoom = open !== undefined && open.chunk.used + size <= open.chunk.bytes.length
+    if (hasRoom && open.records + records <= frameRecordsMax) return open
     this.#seal()
     return this.#openFrame(size)
   }

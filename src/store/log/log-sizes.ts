@@ -12,6 +12,7 @@ export interface LogSizes {
   readonly aheadBytes: number
   readonly fillPieceBytes: number
   readonly reserveBytes: number
+  readonly recordsAtOnceMax: number
 }
 
 export function sizesOf(options: CommitLogOptions): LogSizes {
@@ -26,5 +27,6 @@ export function sizesOf(options: CommitLogOptions): LogSizes {
     aheadBytes: options.aheadBytes ?? 4 * MIB,
     fillPieceBytes: options.fillPieceBytes ?? MIB,
     reserveBytes: options.reserveBytes ?? 64 * MIB,
+    recordsAtOnceMax: options.recordsAtOnceMax ?? 4096,
   }
 }

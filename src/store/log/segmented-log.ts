@@ -100,9 +100,11 @@ class SegmentedLog implements CommitLog {
     this.#tail = new Tail(this.#sizes.chunkBytes, this.#sizes.tailBytesMax)
     this.#logId = recovered.logId ?? randomInt(1, LOG_ID_MAX)
     this.#history = history
-    this.#acknowledgements = new Acknowledgements(recovered.confirmed, (frame, refusal) =>
-      this.#deliver(frame, refusal),
-    )
+    this.#acknowledgements = new Acknowledgements(recovered.confirmed, {
+      deliver: (frame, refusal) => this.#deliver(frame, refusal),
+      recordsAtOnceMax: this.#sizes.recordsAtOnceMax,
+      later: this.#endOfTurn,
+    })
     this.#confirmedNotedMs = clock.monotonic()
     this.#confirmedNoted = recovered.confirmed
     const confirmedTo = (): number => this.#acknowledgements.confirmedTo
@@ -442,6 +444,7 @@ class SegmentedLog implements CommitLog {
       storeHost,
       tail: this.#tail,
       frameBytesMax: this.#sizes.frameBytesMax,
+      frameRecordsMax: this.#sizes.recordsAtOnceMax,
       unsyncedBytesMax: this.#sizes.unsyncedBytesMax,
       logId: this.#logId,
       epoch: this.#epoch,

@@ -31,7 +31,7 @@ function byGeneral(bytes: Buffer, bodyAt: number, codec: HeaderCodec): Taken {
     const fields = readFields(SEND_V2, command.fields)
     const { version } = command
     const sender = { host, version, mayCreate: true, bodyBytesMax: 4 * 1024 * 1024 }
-    return messagesOf(fields, command.body, sender)[0]
+    return [...messagesOf(fields, command.body, sender)][0]
   } catch {
     return undefined
   }

@@ -183,10 +183,15 @@ test('what comes with a large batch and behind it is stored as it was sent', asy
   gateway.accept(socket)
   const body = emptyMessages(10_000)
   const properties = { TAGS: 'a', text: '"quoted"' }
+  const gathered = new Promise<void>((resolve) => {
+    socket.resume = resolve
+  })
   socket.receive(
     sendFrame(1, { topic: 'T', code: 320, body }),
     sendFrame(2, { topic: 'T', body: Buffer.from('with'), properties }),
   )
+  await gathered
+  socket.receive(socket.handedBack!)
   socket.receive(sendFrame(3, { topic: 'T', body: Buffer.from('behind'), properties }))
   await send(connection, { topic: 'T', i: 'text\u0001"other"\u0002'.repeat(50) })
   const stored = async (): Promise<number> => (await broker.cursors.range(queueOf('T'))).maxOffset
@@ -200,6 +205,19 @@ test('what comes with a large batch and behind it is stored as it was sent', asy
       ['behind', '"quoted"'],
     ],
   )
+})
+
+test('a large batch is decoded over several turns', async (t) => {
+  const { gateway } = await startFrontEnd(t)
+  const socket = new StillSocket()
+  gateway.accept(socket)
+  const turn = countTurns(t)
+  const gathered = new Promise<number>((resolve) => {
+    socket.resume = () => resolve(turn())
+  })
+  const began = turn()
+  socket.receive(sendFrame(1, { topic: 'T', code: 320, body: emptyMessages(10_000) }))
+  t.true((await gathered) >= began + 2)
 })
 
 test('what comes behind a large batch on its connection stands behind it', async (t) => {
