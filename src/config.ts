@@ -4,6 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { JWT_SETTINGS, jwtProblems } from './access/options.ts'
+import { SCRAM_PATTERN } from './access/secrets/scram-keys.ts'
 import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
 import { CLUSTER_SETTINGS, credentialProblems } from './cluster/options.ts'
 import { BrokerError } from './errors.ts'
@@ -22,7 +23,6 @@ import {
 } from './net/options.ts'
 import { BROKER_ROLES, REPLICATION_SETTINGS, replicationProblems } from './replication/options.ts'
 import { lazyJsonSchema, leavesOf } from './schema.ts'
-import { SCRAM_PATTERN } from './scram-keys.ts'
 import { CONFIG_FILE_ENV, type Layered, layer, type Setting, settingAt } from './settings.ts'
 
 const port = (fallback: number) =>

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import type { ConnectionOptions } from 'node:tls'
 import { Accounts } from './access/accounts.ts'
+import { TokenKeys } from './access/secrets/token-keys.ts'
 import { Tokens } from './access/tokens.ts'
 import { UserStore } from './access/user-store.ts'
 import type { EmbeddedBroker } from './broker/broker.ts'
@@ -51,7 +52,6 @@ import type { Credentials } from './remoting/signature.ts'
 import { redact } from './settings.ts'
 import type { Followed } from './store/log/following.ts'
 import type { MessageStore } from './store/store.ts'
-import { TokenKeys } from './token-keys.ts'
 
 export interface ServerOptions {
   readonly config: Config

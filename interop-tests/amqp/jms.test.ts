@@ -1,8 +1,8 @@
 // The unmodified Qpid JMS client against our server in a process of its own: queues, topics, subscriptions,
 // browsers, redelivery, delays; and what is not offered fails in words.
 
-import { hashPassword } from '../../src/password.ts'
-import { makeScramKeys, scramText } from '../../src/scram-keys.ts'
+import { hashPassword } from '../../src/access/secrets/password.ts'
+import { makeScramKeys, scramText } from '../../src/access/secrets/scram-keys.ts'
 import { spawnServer } from '../../test/support/server.ts'
 import { javaClientMissing } from '../support/java-client.ts'
 import { jms } from '../support/jms-client.ts'

@@ -3,10 +3,10 @@
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { NO_STATE, type StateEntry, type StateNews, type StateVersion } from '../model/state.ts'
-import { hashPassword } from '../password.ts'
-import { makeScramKeys, scramText } from '../scram-keys.ts'
 import { type AclPolicy, mergedPolicies, resourceOf, withoutEntry } from './acl.ts'
 import { Exclusive } from './exclusive.ts'
+import { hashPassword } from './secrets/password.ts'
+import { makeScramKeys, scramText } from './secrets/scram-keys.ts'
 
 export interface Account {
   readonly name: string

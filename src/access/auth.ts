@@ -1,7 +1,7 @@
 // What every front-end asks: which user a client is, and what that user may do. Knows no sockets
 // and no packets.
 import { BrokerError } from '../errors.ts'
-import type { ScramKeys } from '../scram-keys.ts'
+import type { ScramKeys } from './secrets/scram-keys.ts'
 
 /** The user that a connection acts for. */
 export interface Principal {

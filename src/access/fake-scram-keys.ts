@@ -7,7 +7,7 @@ import {
   SCRAM_KEY_BYTES,
   SCRAM_SALT_BYTES,
   type ScramKeys,
-} from '../scram-keys.ts'
+} from './secrets/scram-keys.ts'
 
 interface Secrets {
   readonly password?: string | undefined

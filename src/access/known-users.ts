@@ -1,11 +1,11 @@
 // The users of every protocol, by name: those of the configuration and the accounts that are made
 // at run time. Knows what is kept of each, not how a client proves that it is one.
 import { BrokerError } from '../errors.ts'
-import { type PasswordHash, parsePasswordHash } from '../password.ts'
-import { parseScramKeys, type ScramKeys } from '../scram-keys.ts'
 import type { Account, AccountUsers, ConfiguredUser } from './accounts.ts'
 import type { Principal } from './auth.ts'
 import { type Granted, GrantedRights, policiesOf, type Rights, rightsOf } from './grants.ts'
+import { type PasswordHash, parsePasswordHash } from './secrets/password.ts'
+import { parseScramKeys, type ScramKeys } from './secrets/scram-keys.ts'
 
 /** A user as the configuration has it. */
 export interface User extends Granted {

@@ -2,13 +2,13 @@
 // counts against its name and its address.
 import { createHmac, randomBytes } from 'node:crypto'
 import { BrokerError } from '../errors.ts'
-import { dummyOf, type PasswordHash } from '../password.ts'
-import type { ScramKeys } from '../scram-keys.ts'
 import type { Principal } from './auth.ts'
 import type { FakeScramKeys } from './fake-scram-keys.ts'
 import type { KnownUser, KnownUsers } from './known-users.ts'
 import type { PasswordChecks } from './password-checks.ts'
 import { networkOf } from './peer-network.ts'
+import { dummyOf, type PasswordHash } from './secrets/password.ts'
+import type { ScramKeys } from './secrets/scram-keys.ts'
 import type { Tokens } from './tokens.ts'
 
 export type Checks = Pick<PasswordChecks, 'check' | 'checkProof'>

@@ -6,9 +6,9 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import { isPassword, type PasswordHash } from '../password.ts'
 import { FailureBudget } from './failure-budget.ts'
 import { FairQueue, type WaitingLogin } from './fair-queue.ts'
+import { isPassword, type PasswordHash } from './secrets/password.ts'
 import { SharedOutcome } from './shared-outcome.ts'
 
 /** One check takes a thread of the pool for its time, and the log's syncs need threads too. */

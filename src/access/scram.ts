@@ -2,8 +2,8 @@
 // its four messages. Without channel binding: a client that insists on it is refused.
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { BrokerError } from '../errors.ts'
-import { hmac, prepared, type ScramKeys } from '../scram-keys.ts'
 import type { Authenticator, Principal } from './auth.ts'
+import { hmac, prepared, type ScramKeys } from './secrets/scram-keys.ts'
 
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256'
 

@@ -3,8 +3,8 @@
 import type { CryptoKey, JWTHeaderParameters, JWTPayload } from 'jose'
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import type { TokenKey } from '../token-keys.ts'
 import type { JwtOptions } from './options.ts'
+import type { TokenKey } from './secrets/token-keys.ts'
 
 /** By algorithm the only kind of key that it is used with: a public key is no secret. */
 const KINDS: Readonly<Record<string, Pick<TokenKey, 'kty' | 'crv'>>> = {

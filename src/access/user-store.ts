@@ -2,7 +2,6 @@
 // to prove that a client is one of them.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import type { ScramKeys } from '../scram-keys.ts'
 import type { AccountUsers } from './accounts.ts'
 import type { Action, Authenticator, Principal, Resource } from './auth.ts'
 import { FakeScramKeys } from './fake-scram-keys.ts'
@@ -10,6 +9,7 @@ import { isGranted } from './grants.ts'
 import { KnownUsers, type User } from './known-users.ts'
 import { type Checks, PasswordLogins, ScramLogins, TokenLogins } from './logins.ts'
 import { PasswordChecks } from './password-checks.ts'
+import type { ScramKeys } from './secrets/scram-keys.ts'
 import { Signatures } from './signatures.ts'
 import { isToken, type Tokens } from './tokens.ts'
 

@@ -1,6 +1,7 @@
 // trivet hash-password: a password becomes the text that the configuration keeps.
+
+import { hashPassword } from '../access/secrets/password.ts'
 import { BrokerError } from '../errors.ts'
-import { hashPassword } from '../password.ts'
 import { command } from './command.ts'
 
 export const hashPasswordCommand = command({
@@ -24,7 +25,7 @@ export const hashPasswordCommand = command({
       throw new BrokerError('ARGUMENT_INVALID', 'the password is empty; nothing was made')
     }
     if (!flags.scram) return terminal.print(await hashPassword(password))
-    const { makeScramKeys, scramText } = await import('../scram-keys.ts')
+    const { makeScramKeys, scramText } = await import('../access/secrets/scram-keys.ts')
     terminal.print(scramText(await makeScramKeys(password)))
   },
 })

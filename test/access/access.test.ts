@@ -6,8 +6,8 @@ import { FairQueue, type WaitingLogin } from '../../src/access/fair-queue.ts'
 import { NetworkCounts } from '../../src/access/network-counts.ts'
 import { PasswordChecks } from '../../src/access/password-checks.ts'
 import { networkOf } from '../../src/access/peer-network.ts'
+import { parsePasswordHash } from '../../src/access/secrets/password.ts'
 import { SharedOutcome } from '../../src/access/shared-outcome.ts'
-import { parsePasswordHash } from '../../src/password.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 function gate() {

@@ -1,7 +1,7 @@
 // Logins by AUTH packets: an unmodified mqtt.js, and packets by hand.
 import test, { type ExecutionContext } from 'ava'
 import mqtt, { type MqttClient } from 'mqtt'
-import { makeScramKeys, scramText } from '../../../src/scram-keys.ts'
+import { makeScramKeys, scramText } from '../../../src/access/secrets/scram-keys.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { startMqtt } from '../../support/mqtt.ts'

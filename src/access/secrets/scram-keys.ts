@@ -1,7 +1,7 @@
 // What SCRAM-SHA-256 needs of a password (RFC 5802, RFC 7677), as text that can be kept (RFC 5803):
 // it lets no client log in, and passwords can only be tried against it.
 import { createHash, createHmac, pbkdf2, randomBytes } from 'node:crypto'
-import { BrokerError } from './errors.ts'
+import { BrokerError } from '../../errors.ts'
 
 export interface ScramKeys {
   readonly iterations: number

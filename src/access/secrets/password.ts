@@ -6,7 +6,7 @@ import {
   scrypt,
   timingSafeEqual,
 } from 'node:crypto'
-import { BrokerError } from './errors.ts'
+import { BrokerError } from '../../errors.ts'
 
 export interface PasswordHash {
   readonly cost: number

@@ -1,6 +1,6 @@
 import test from 'ava'
-import { BrokerError } from '../src/errors.ts'
-import { hashPassword, isPassword, parsePasswordHash } from '../src/password.ts'
+import { hashPassword, isPassword, parsePasswordHash } from '../../src/access/secrets/password.ts'
+import { BrokerError } from '../../src/errors.ts'
 
 test('a hashed password is recognised, and no other', async (t) => {
   const kept = parsePasswordHash(await hashPassword('correct horse'))

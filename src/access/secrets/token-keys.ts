@@ -1,9 +1,9 @@
 // The keys that tokens are signed with: a file with a JWK set (RFC 7517), read again when it
 // changes.
 import { readFileSync, statSync } from 'node:fs'
-import type { Clock } from './clock.ts'
-import { BrokerError } from './errors.ts'
-import type { Logger } from './log.ts'
+import type { Clock } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
 
 export interface TokenKey {
   readonly kty: string
