@@ -47,6 +47,8 @@ export interface DialOptions {
   readonly codec?: HeaderCodec | undefined
   readonly language?: string | undefined
   readonly signal?: AbortSignal | undefined
+  /** Bytes are read into it, one piece after the other. Not over TLS. */
+  readonly readInto?: Buffer | undefined
   /** A request of the peer. Its body is the owner's to keep. */
   readonly onPush?: ((command: Command) => PushAnswer | undefined) | undefined
 }
@@ -77,6 +79,8 @@ export class RemotingConnection {
   readonly #output: Output
   readonly #pending: PendingRequests
   readonly #splitter: FrameSplitter
+  /** What is read at present. */
+  #chunk: Buffer | undefined
   #isClosed = false
   #hasHeard = false
   #settleClosed: (reason: BrokerError | undefined) => void = () => {}
@@ -170,13 +174,23 @@ export class RemotingConnection {
     this.#output.push(encodeCommand(header, body, codec ?? CODEC_JSON))
   }
 
+  /**
+   * The next answer that comes in pieces and fits is gathered in it; its body is a part of it then.
+   * Asked for where there is none from an earlier call.
+   */
+  lend(buffer: () => Buffer): void {
+    this.#splitter.spare ??= buffer()
+  }
+
   #onData(chunk: Buffer): void {
     this.#hasHeard = true
+    this.#chunk = chunk
     try {
       this.#splitter.push(chunk)
     } catch (error) {
       this.#onGone(this.#unreadable(BrokerError.from(error)))
     }
+    this.#chunk = undefined
   }
 
   #unreadable(error: BrokerError): BrokerError {
@@ -192,9 +206,9 @@ export class RemotingConnection {
     codec: HeaderCodec,
   ): void => {
     const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
-    // Chunks are ours to keep ('data' events allocate them), but the splitter reuses its own
-    // buffer.
-    const owned = { ...command, body: Buffer.from(command.body) }
+    // A chunk is read over, or holds many answers; what was gathered is of this one alone.
+    const body = bytes === this.#chunk ? Buffer.from(command.body) : command.body
+    const owned = { ...command, body }
     if (isResponse(command)) this.#pending.settle(owned)
     else this.#onPush(owned)
   }
@@ -248,9 +262,16 @@ function openSocket(options: DialOptions): Promise<Socket> {
   if (signal?.aborted) return Promise.reject(signal.reason)
   return new Promise((resolve, reject) => {
     const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS
+    const onread = (buffer: Buffer) => ({
+      buffer,
+      callback: (count: number): boolean => {
+        socket.emit('data', buffer.subarray(0, count))
+        return true
+      },
+    })
     const socket = options.tls
       ? connectTls({ host, port, ...(isIP(host) === 0 && { servername: host }), ...options.tls })
-      : connectTcp({ host, port })
+      : connectTcp({ host, port, ...(options.readInto && { onread: onread(options.readInto) }) })
     const settle = (finish: () => void): void => {
       timer.cancel()
       signal?.removeEventListener('abort', onAbort)

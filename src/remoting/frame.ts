@@ -55,6 +55,8 @@ const NOTHING = Buffer.alloc(0)
 export class FrameSplitter {
   /** May be raised between two chunks, after authentication. */
   frameBytesMax: number
+  /** Where the next frame is gathered that comes in pieces and fits: taken once. */
+  spare: Buffer | undefined
   readonly #sink: FrameSink
   /** The start of a frame that is not whole yet, at the front of a buffer that grows on demand. */
   #pending: Buffer = NOTHING
@@ -107,7 +109,10 @@ export class FrameSplitter {
       at += bytes
     }
     if (this.#isStopped) return at
-    if (at < chunk.length) this.#keep(chunk, at, chunk.length)
+    if (at < chunk.length) {
+      const wanted = chunk.length - at < 4 ? 4 : this.#frameBytes(chunk, at)
+      this.#keep(chunk, at, chunk.length, wanted)
+    }
     return chunk.length
   }
 
@@ -171,12 +176,10 @@ export class FrameSplitter {
    * Appends `chunk[from, to)` to the pending bytes of a frame of `wanted`; returns how many those
    * are.
    */
-  #keep(chunk: Buffer, from: number, to: number, wanted = 0): number {
+  #keep(chunk: Buffer, from: number, to: number, wanted: number): number {
     const needed = this.#pendingBytes + to - from
     if (needed > this.#pending.length) {
-      const grown = Buffer.allocUnsafe(
-        Math.max(PENDING_BYTES_MIN, needed, Math.min(wanted, this.#pending.length * 2)),
-      )
+      const grown = this.#room(needed, wanted)
       this.#pending.copy(grown, 0, 0, this.#pendingBytes)
       this.#pending = grown
       if (grown.length > UNTOLD_BYTES_MAX) this.#hold?.(grown.length)
@@ -184,5 +187,15 @@ export class FrameSplitter {
     chunk.copy(this.#pending, this.#pendingBytes, from, to)
     this.#pendingBytes = needed
     return to - from
+  }
+
+  #room(needed: number, wanted: number): Buffer {
+    const { spare } = this
+    if (spare === undefined || needed < 4 || wanted > spare.length) {
+      const doubled = Math.min(wanted, this.#pending.length * 2)
+      return Buffer.allocUnsafe(Math.max(PENDING_BYTES_MIN, needed, doubled))
+    }
+    this.spare = undefined
+    return spare
   }
 }

@@ -6,7 +6,7 @@ import { type DialOptions, dial, type RemotingConnection } from '../remoting/con
 import { readFields, type Values, writeFields } from '../remoting/layout.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import type { LogHistory } from '../store/log/epochs/history.ts'
-import type { FrameBatch } from '../store/log/following.ts'
+import { BATCH_BYTES_MAX, type FrameBatch } from '../store/log/following.ts'
 import {
   CONFIRM,
   checkAnswer,
@@ -22,6 +22,11 @@ import {
 const WAIT_MS = 5_000
 /** Beyond the wait: a master that does not answer by then is dialled anew. */
 const ANSWER_MS = 10_000
+const READ_BYTES = 256 * 1024
+/** A full batch with its header. */
+const ANSWER_BYTES = BATCH_BYTES_MAX + 64 * 1024
+/** Memory for batches that is used again; further ones get their own. */
+const SPARE_MAX = 8
 
 export interface MasterAddress {
   /** host:port */
@@ -39,6 +44,8 @@ export interface HelloAnswer extends Values<typeof HELLO_ANSWER> {
 
 export class MasterLink {
   readonly #connection: RemotingConnection
+  /** Batches are gathered in them. */
+  #spare: Buffer[] = []
 
   private constructor(connection: RemotingConnection) {
     this.#connection = connection
@@ -46,7 +53,8 @@ export class MasterLink {
 
   /** @throws BrokerError UNREACHABLE */
   static async dial({ address, ...options }: MasterAddress): Promise<MasterLink> {
-    return new MasterLink(await dial({ ...splitAddress(address), ...options }))
+    const readInto = Buffer.allocUnsafeSlow(READ_BYTES)
+    return new MasterLink(await dial({ ...splitAddress(address), ...options, readInto }))
   }
 
   /** @throws BrokerError what the master refuses with, UNREACHABLE, TIMED_OUT */
@@ -62,9 +70,13 @@ export class MasterLink {
     return { ...told, history: { logId: told.logId, start, end, epochs } }
   }
 
-  /** Empty when nothing came within some seconds. @throws as `hello` */
+  /**
+   * Empty when nothing came within some seconds. The bytes are the caller's until it gives them to
+   * `done`. @throws as `hello`
+   */
   async fetch(fetch: Omit<Values<typeof FETCH>, 'waitMs'>): Promise<FrameBatch> {
     const fields = writeFields(FETCH, { ...fetch, waitMs: WAIT_MS })
+    this.#connection.lend(() => this.#spare.pop() ?? Buffer.allocUnsafeSlow(ANSWER_BYTES))
     const options = { fields, timeoutMs: WAIT_MS + ANSWER_MS }
     const answer = await this.#connection.request(REPLICATION_REQUEST.fetch, options)
     checkAnswer(answer)
@@ -78,6 +90,12 @@ export class MasterLink {
       logEnd: logPosition(logEnd),
       ...(confirmed !== undefined && { confirmed: logPosition(confirmed) }),
     }
+  }
+
+  /** The next batches may have the memory of this one. */
+  done({ bytes }: FrameBatch): void {
+    const isWhole = bytes.buffer.byteLength === ANSWER_BYTES
+    if (isWhole && this.#spare.length < SPARE_MAX) this.#spare.push(Buffer.from(bytes.buffer))
   }
 
   confirm(synced: number): void {

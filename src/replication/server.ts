@@ -5,7 +5,14 @@ import { BrokerError } from '../errors.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
 import { Connections } from '../net/connections.ts'
 import type { GatewayContext, GatewaySocket } from '../port/gateway.ts'
-import { type Command, decodeCommand, isResponse } from '../remoting/command.ts'
+import { RESPONSE } from '../remoting/codes.ts'
+import {
+  type Command,
+  decodeCommand,
+  encodeCommandHead,
+  isResponse,
+  responseHeader,
+} from '../remoting/command.ts'
 import { FRAME_BYTES_MAX_UNAUTHENTICATED, type FrameSink } from '../remoting/frame.ts'
 import { readFields, type Values, writeFields } from '../remoting/layout.ts'
 import {
@@ -17,7 +24,7 @@ import {
   Serving,
 } from '../remoting/serving/connection.ts'
 import { ACL_FIELD, signedContent } from '../remoting/signature.ts'
-import type { FrameBatch, FrameFeed } from '../store/log/following.ts'
+import { BATCH_BYTES_MAX, type FrameBatch, type FrameFeed } from '../store/log/following.ts'
 import type { Replication } from '../store/replication.ts'
 import type { Replicas } from './replicas.ts'
 import {
@@ -97,6 +104,8 @@ class Refusals {
   }
 }
 
+const newBuffer = (): Buffer => Buffer.allocUnsafeSlow(BATCH_BYTES_MAX)
+
 class SlaveConnection extends ServerConnection {
   /** One FETCH at a time; what came behind it waits. */
   readonly isFull = false
@@ -111,6 +120,8 @@ class SlaveConnection extends ServerConnection {
   #fedTo: LogPosition | undefined
   /** Of the feed, for the FETCH that is held or the next one. */
   #next: Promise<FrameBatch | undefined> | undefined
+  /** What the next batch is read into: a FETCH says that the one before the last is all there. */
+  #buffers: [next: Buffer, last: Buffer] | undefined
   #isFetching = false
   #isRefused = false
   readonly #refusals: Refusals
@@ -191,7 +202,7 @@ class SlaveConnection extends ServerConnection {
       case REPLICATION_REQUEST.hello:
         return this.#hello(readFields(HELLO, command.fields))
       case REPLICATION_REQUEST.fetch:
-        return this.#fetch(readFields(FETCH, command.fields))
+        return this.#fetch(readFields(FETCH, command.fields), askedOf(command))
       case REPLICATION_REQUEST.confirm:
         this.#confirm(readFields(CONFIRM, command.fields).synced)
         return NO_ANSWER
@@ -269,7 +280,7 @@ class SlaveConnection extends ServerConnection {
     log.info(fields, `slave ${brokerId} follows from position ${from}`)
   }
 
-  async #fetch(fetch: Values<typeof FETCH>): Promise<Answer> {
+  async #fetch(fetch: Values<typeof FETCH>, asked: Asked): Promise<Answer> {
     const brokerId = this.#brokerId
     if (brokerId === undefined) throw new BrokerError('PROTOCOL_ERROR', 'HELLO comes first')
     if (this.#isFetching) throw new BrokerError('PROTOCOL_ERROR', 'one FETCH at a time')
@@ -283,7 +294,7 @@ class SlaveConnection extends ServerConnection {
         throw new BrokerError('PROTOCOL_ERROR', text)
       }
       this.#confirm(fetch.synced)
-      return this.#answerOf(await this.#nextWithin(this.#feed, fetch.waitMs))
+      return this.#answerOf(await this.#nextWithin(this.#feed, fetch.waitMs), asked)
     } finally {
       this.#isFetching = false
     }
@@ -324,7 +335,7 @@ class SlaveConnection extends ServerConnection {
 
   /** undefined: its time is over, and the next FETCH waits on. */
   async #nextWithin(feed: FrameFeed, waitMs: number): Promise<FrameBatch | undefined> {
-    this.#next ??= feed.next()
+    this.#next ??= this.#readOn(feed)
     const next = this.#next
     let late: Timer | undefined
     const isLate = new Promise<undefined>((resolve) => {
@@ -344,16 +355,30 @@ class SlaveConnection extends ServerConnection {
     }
   }
 
-  #answerOf(batch: FrameBatch | undefined): Answer {
+  #readOn(feed: FrameFeed): Promise<FrameBatch | undefined> {
+    const [next, last] = this.#buffers ?? [newBuffer(), newBuffer()]
+    this.#buffers = [last, next]
+    return feed.next(next)
+  }
+
+  #answerOf(batch: FrameBatch | undefined, { opaque, codec }: Asked): Answer {
     const { replication } = this.#context
     const from = this.#fedTo ?? 0
     if (batch === undefined) {
+      this.#buffers = undefined
       const { start, syncedEnd } = replication
       return { fields: writeFields(FETCH_ANSWER, { from, logStart: start, logEnd: syncedEnd }) }
     }
     this.#fedTo = batch.to
     const { logStart, logEnd, confirmed, bytes } = batch
+    // Of a slave that is far behind the next batch is read while it takes this one. One that is not
+    // gets more by one answer when it asks.
+    if (logEnd - batch.to > BATCH_BYTES_MAX && this.#feed !== undefined) {
+      this.#next = this.#readOn(this.#feed)
+      this.#next.catch(() => {})
+    }
     const fields = writeFields(FETCH_ANSWER, { from, logStart, logEnd, confirmed })
-    return { fields, body: bytes }
+    const header = responseHeader(opaque, RESPONSE.success, fields)
+    return { frames: [encodeCommandHead(header, bytes.length, codec), bytes] }
   }
 }

@@ -18,8 +18,8 @@ const RETRY_MS_MAX = 5_000
 const STEADY_MS = 5_000
 /** Where an operator is needed. */
 const STANDING_MS = 30_000
-/** Fetched and not yet synced: one batch is a megabyte or one frame. */
-const BATCHES_UNDER_WAY_MAX = 8
+/** Fetched and not yet synced: each of BATCH_BYTES_MAX, or one frame. */
+const BATCHES_UNDER_WAY_MAX = 4
 
 /** Another try will not help by itself. */
 const FINAL: ReadonlySet<ErrorCode> = new Set([
@@ -76,6 +76,8 @@ export class Slave {
   #masterStart = 0
   #failures = 0
   #connectedMs: number | undefined
+  /** Where the log ended when what came was no frame. */
+  #garbledAt: number | undefined
 
   constructor(context: SlaveContext) {
     this.#context = context
@@ -126,7 +128,7 @@ export class Slave {
     const fields = { master: address, code: error.code, reason: error.message }
     if (clock.monotonic() - (this.#connectedMs ?? Number.NaN) >= STEADY_MS) this.#failures = 0
     this.#connectedMs = undefined
-    const isFinal = FINAL.has(error.code)
+    const isFinal = FINAL.has(error.code) && !this.#mayBeGarbled(error)
     if (isFinal && this.#standing !== error.message) {
       this.#standing = error.message
       const text = `this slave cannot follow its master: ${error.message}`
@@ -140,6 +142,15 @@ export class Slave {
     this.#failures++
     const { signal } = this.#ending
     await sleep(clock, isFinal ? STANDING_MS : waitMs, signal).catch(() => {})
+  }
+
+  /** Bytes that were changed on their way come right when they come once more. */
+  #mayBeGarbled({ code }: BrokerError): boolean {
+    if (code !== 'PROTOCOL_ERROR') return false
+    const { syncedEnd } = this.#context.replication
+    const isAgain = this.#garbledAt === syncedEnd
+    this.#garbledAt = syncedEnd
+    return !isAgain
   }
 
   /** Until the connection ends. @throws BrokerError */
@@ -194,6 +205,7 @@ export class Slave {
   async #take(link: MasterLink, batch: FrameBatch): Promise<void> {
     const { replication } = this.#context
     await replication.take(batch)
+    link.done(batch)
     link.confirm(replication.syncedEnd)
   }
 

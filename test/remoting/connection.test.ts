@@ -81,6 +81,33 @@ test('every answer finds its request, in whatever order they come', async (t) =>
   t.deepEqual(names, ['a', 'b', 'c'])
 })
 
+test('an answer that comes in pieces is gathered in the memory that was lent for it', async (t) => {
+  const peer = await listen(t, echo)
+  const readInto = Buffer.alloc(1024)
+  const { connection } = await connect(t, peer.port, { readInto })
+  const lent = Buffer.alloc(20_000)
+  connection.lend(() => lent)
+  const body = Buffer.alloc(10_000, 'a')
+  const first = await connection.request(1, { body })
+  t.is(first.body.buffer, lent.buffer)
+  t.true(first.body.equals(body))
+  // Another one, and what is larger, have memory of their own.
+  const second = await connection.request(1, { body: Buffer.alloc(10_000, 'b') })
+  connection.lend(() => lent)
+  const large = await connection.request(1, { body: Buffer.alloc(30_000, 'c') })
+  t.true(first.body.equals(body))
+  t.true(second.body.equals(Buffer.alloc(10_000, 'b')))
+  t.true(large.body.equals(Buffer.alloc(30_000, 'c')))
+})
+
+test('an answer that comes whole is kept when more is read', async (t) => {
+  const peer = await listen(t, echo)
+  const { connection } = await connect(t, peer.port, { readInto: Buffer.alloc(1024) })
+  const first = await connection.request(1, { body: Buffer.from('first') })
+  await connection.request(1, { body: Buffer.from('other') })
+  t.is(first.body.toString(), 'first')
+})
+
 test('requests of one turn are written together', async (t) => {
   const peer = await listen(t, echo)
   const { connection } = await connect(t, peer.port)

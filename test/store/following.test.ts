@@ -142,6 +142,18 @@ test('a frame with a flipped bit goes to no follower', async (t) => {
   t.is(error?.code, 'STORE_CORRUPT')
 })
 
+test('a feed reads into the memory that it is given, where that is large enough', async (t) => {
+  const simulation = opened()
+  frame(simulation, 300)
+  const own = await simulation.wait(simulation.log.feed(logPosition(0)).next())
+  const target = Buffer.alloc(10_000)
+  const lent = await simulation.wait(simulation.log.feed(logPosition(0)).next(target))
+  const small = await simulation.wait(simulation.log.feed(logPosition(0)).next(Buffer.alloc(10)))
+  t.is(lent!.bytes.buffer, target.buffer)
+  t.deepEqual(lent!.bytes, own!.bytes)
+  t.deepEqual(small!.bytes, own!.bytes)
+})
+
 test('a closed log ends its feeds', async (t) => {
   const simulation = opened()
   const feed = simulation.log.feed(logPosition(0))

@@ -91,6 +91,26 @@ test('a gap, an overlap, another log and a lower epoch are refused, and nothing 
   take(follower, second)
 })
 
+test('frames that were taken together are one write', async (t) => {
+  const master = filled(4)
+  const frames = await framesOf(master, logPosition(0))
+  const callsOf = (take: (follower: LogSimulation) => void): number => {
+    const follower = followerOf(master)
+    const before = follower.disk.calls
+    take(follower)
+    follower.settle()
+    t.is(follower.log.syncedEnd, master.log.syncedEnd)
+    return follower.disk.calls - before
+  }
+  const apart = callsOf((follower) => {
+    for (const bytes of frames) take(follower, bytes)
+  })
+  const together = callsOf((follower) => {
+    for (const bytes of frames) follower.log.appendFrame(bytes, 0, () => {})
+  })
+  t.true(apart - together >= frames.length, `${apart} and ${together} calls`)
+})
+
 test('what is no whole frame is refused', async (t) => {
   const master = filled(1)
   const [frame] = (await framesOf(master, logPosition(0))) as [Buffer]

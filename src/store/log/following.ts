@@ -19,8 +19,11 @@ export interface TailCut {
   readonly losesConfirmed?: boolean
 }
 
+/** Of one batch, unless a single frame is larger. */
+export const BATCH_BYTES_MAX: number = 4 * 1024 * 1024
+
 export interface FrameBatch {
-  /** Whole frames, back to back; the caller's own. */
+  /** Whole frames, back to back; the caller's own, or a part of what it gave for them. */
   readonly bytes: Buffer
   readonly from: LogPosition
   readonly to: LogPosition
@@ -36,13 +39,15 @@ export interface FrameBatch {
 
 export interface FrameFeed {
   /**
-   * The frames that follow, as soon as there is one: a megabyte at most, or one frame. The first
-   * answer, and that of a log that starts later than it did, comes even without one. undefined
-   * once the feed or the log is closed. One call at a time.
+   * The frames that follow, as soon as there is one: BATCH_BYTES_MAX at most, or one frame. The
+   * first answer, and that of a log that starts later than it did, comes even without one.
+   * undefined once the feed or the log is closed. One call at a time. Only of the first answer the
+   * checksums are looked at: a follower looks at all, and one that finds a wrong one asks by a new
+   * feed. They are read into `target` where that is large enough.
    * @throws BrokerError OFFSET_OUT_OF_RANGE: the log does not have the position, or not any more;
    * STORE_CORRUPT: no whole frame starts there; BUSY: it cannot be read just now, ask again
    */
-  next(): Promise<FrameBatch | undefined>
+  next(target?: Buffer): Promise<FrameBatch | undefined>
   /** Idempotent. */
   close(): void
 }

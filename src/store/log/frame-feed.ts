@@ -4,12 +4,11 @@
 // slow that retention overtakes it is told so, and starts anew where the log starts.
 import { BrokerError } from '../../errors.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
-import type { FrameBatch, FrameFeed } from './following.ts'
+import { BATCH_BYTES_MAX, type FrameBatch, type FrameFeed } from './following.ts'
+import type { FrameReading } from './log-reader.ts'
 
 /** Feeds of one log at a time. */
 const FEEDS_MAX = 64
-/** Of one batch, unless a single frame is larger. */
-const BATCH_BYTES_MAX = 1024 * 1024
 const NO_BYTES = Buffer.alloc(0)
 
 export interface FrameFeedOptions {
@@ -17,7 +16,7 @@ export interface FrameFeedOptions {
   readonly syncedEnd: () => number
   readonly confirmedTo: () => number
   /** Whole frames in [from, to), as many as fit or the first one. @throws BrokerError */
-  readonly read: (from: number, to: number, bytesMax: number) => Promise<Buffer>
+  readonly read: (from: number, to: number, reading: FrameReading) => Promise<Buffer>
 }
 
 export class FrameFeeds {
@@ -59,6 +58,7 @@ class Feed implements FrameFeed {
   #position: number
   #waiting: (() => void) | undefined
   #toldStart: number | undefined
+  #hasChecked = false
   #isReading = false
   #isClosed = false
 
@@ -68,7 +68,7 @@ class Feed implements FrameFeed {
     this.#ended = ended
   }
 
-  async next(): Promise<FrameBatch | undefined> {
+  async next(target?: Buffer): Promise<FrameBatch | undefined> {
     if (this.#isReading) throw new Error('a feed is asked for one batch at a time')
     this.#isReading = true
     try {
@@ -78,7 +78,7 @@ class Feed implements FrameFeed {
           this.#waiting = resolve
         })
       }
-      return this.#isClosed ? undefined : await this.#read()
+      return this.#isClosed ? undefined : await this.#read(target)
     } finally {
       this.#isReading = false
     }
@@ -96,7 +96,7 @@ class Feed implements FrameFeed {
     this.wake()
   }
 
-  async #read(): Promise<FrameBatch | undefined> {
+  async #read(target?: Buffer): Promise<FrameBatch | undefined> {
     const { start, syncedEnd, confirmedTo, read } = this.#options
     const from = this.#position
     const logStart = logPosition(start())
@@ -104,8 +104,10 @@ class Feed implements FrameFeed {
     const confirmed = logPosition(confirmedTo())
     if (from < logStart) throw outside(from, logStart, logEnd)
     try {
-      const bytes = from < logEnd ? await read(from, logEnd, BATCH_BYTES_MAX) : NO_BYTES
+      const reading = { bytesMax: BATCH_BYTES_MAX, isChecked: !this.#hasChecked, target }
+      const bytes = from < logEnd ? await read(from, logEnd, reading) : NO_BYTES
       if (this.#isClosed) return undefined
+      this.#hasChecked ||= bytes.length > 0
       this.#toldStart = logStart
       this.#position = from + bytes.length
       const to = logPosition(this.#position)

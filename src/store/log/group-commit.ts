@@ -127,9 +127,10 @@ export class GroupCommit {
     if (frame === undefined) return false
     const room = writer.room(frame.position, frame.length)
     if (room === 'ready') {
-      writer.write(frame.chunk.bytes, frame.at, frame.position, frame.length)
-      written.push(frame)
-      this.#queue.shift()
+      const count = this.#adjoining(frame)
+      const length = endOf(this.#queue[count - 1]!) - frame.position
+      writer.write(frame.chunk.bytes, frame.at, frame.position, length)
+      for (const one of this.#queue.splice(0, count)) written.push(one)
       return true
     }
     // Everything in a segment is durable before the next one begins, so that only the last can have
@@ -138,6 +139,17 @@ export class GroupCommit {
       writer.roll(frame.position)
     }
     return false
+  }
+
+  /** How many frames, from the first on, lie back to back in memory and have room: one write. */
+  #adjoining(first: SealedFrame): number {
+    const { writer } = this.#options
+    let count = 1
+    for (; count < this.#queue.length; count++) {
+      const { chunk, position, length } = this.#queue[count]!
+      if (chunk !== first.chunk || writer.room(position, length) !== 'ready') break
+    }
+    return count
   }
 
   #acknowledge(frames: readonly SealedFrame[]): void {

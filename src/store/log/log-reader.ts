@@ -28,6 +28,15 @@ export interface LogReaderOptions {
   readonly end: () => number
 }
 
+/** How frames are read as they are. */
+export interface FrameReading {
+  readonly bytesMax: number
+  /** With a look at their checksums. */
+  readonly isChecked: boolean
+  /** Read into, where it is large enough. */
+  readonly target?: Buffer | undefined
+}
+
 /** Reads of a segment that fail for so long are believed; until then they may pass. */
 const BELIEVED_AFTER_MS = 30_000
 /** Failures further apart are not one trouble. */
@@ -156,15 +165,17 @@ export class LogReader {
    * Whole frames in [from, to), as many as fit or the first one; `to` may be beyond the end that
    * records are read to. @throws BrokerError STORE_CORRUPT, BUSY
    */
-  async readFrames(from: number, to: number, bytesMax: number): Promise<Buffer> {
+  async readFrames(from: number, to: number, reading: FrameReading): Promise<Buffer> {
     const { logId } = this.#options
-    const bytes = await this.#bytesAt(from, Math.min(bytesMax, to - from))
-    const whole = wholeFrames(bytes, from, logId)
+    const { bytesMax, isChecked, target } = reading
+    const wholeOf = (bytes: Buffer): number => wholeFrames(bytes, from, logId, isChecked)
+    const bytes = await this.#bytesAt(from, Math.min(bytesMax, to - from), target)
+    const whole = wholeOf(bytes)
     if (whole > 0) return bytes.subarray(0, whole)
     const length = bytes.length < FRAME_HEADER_BYTES ? 0 : claimedLength(bytes, 0, from, logId)
     const isPossible = length > bytes.length && length <= Math.min(FRAME_BYTES_MAX, to - from)
     const large = isPossible ? await this.#bytesAt(from, length) : bytes
-    if (isPossible && wholeFrames(large, from, logId) === length) return large
+    if (isPossible && wholeOf(large) === length) return large
     throw new BrokerError('STORE_CORRUPT', `no whole frame starts at position ${from} of the log`)
   }
 
@@ -175,9 +186,10 @@ export class LogReader {
   }
 
   /** From memory or from the disk; nothing when it cannot be read. */
-  async #bytesAt(position: number, size: number): Promise<Buffer> {
+  async #bytesAt(position: number, size: number, target?: Buffer): Promise<Buffer> {
     const { tail, segments } = this.#options
-    const bytes = Buffer.allocUnsafe(size)
+    const isRoomy = target !== undefined && target.length >= size
+    const bytes = isRoomy ? target.subarray(0, size) : Buffer.allocUnsafe(size)
     if (tail.copy(bytes, 0, position, size)) return bytes
     try {
       const read = await segments.read(bytes, 0, position, size)
@@ -328,12 +340,12 @@ function* recordSteps(position: LogPosition, guessed: number, bytesMax: number):
 }
 
 /** How many of the bytes are whole frames, the first one at the start. */
-function wholeFrames(bytes: Buffer, position: number, logId: number): number {
+function wholeFrames(bytes: Buffer, position: number, logId: number, isChecked: boolean): number {
   let at = 0
   while (at + FRAME_HEADER_BYTES <= bytes.length) {
     const length = claimedLength(bytes, at, position + at, logId)
     if (length === 0 || at + length > bytes.length) break
-    if (checkFrame(bytes, at, length) === undefined) break
+    if (isChecked && checkFrame(bytes, at, length) === undefined) break
     at += length
   }
   return at

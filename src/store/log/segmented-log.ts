@@ -460,7 +460,7 @@ class SegmentedLog implements CommitLog {
       start: () => this.start,
       syncedEnd: () => this.#commit.syncedEnd,
       confirmedTo: () => this.#acknowledgements.confirmedTo,
-      read: (from, to, bytesMax) => this.#reader.readFrames(from, to, bytesMax),
+      read: (from, to, reading) => this.#reader.readFrames(from, to, reading),
     })
   }
 
