@@ -93,6 +93,7 @@ function emptyStore(): MessageStore {
     findByKey: () => Promise.resolve([]),
     fact: () => undefined,
     facts: () => [],
+    takeChangedFacts: () => undefined,
     due: () => [],
     waits: () => false,
     parked: () => Promise.resolve(undefined),

@@ -1,6 +1,7 @@
 // Of a broker over a passive store: what its tables have in memory follows the facts that come from
-// the master. Looked at once a second, when the log has grown: the store keeps one buffer per fact,
-// so that another one means another value.
+// the master. Once a second, when the log has grown, it takes over those that were set or forgotten
+// since. All are looked at where the views were built again: a fact has one buffer, so that another
+// one may mean another value.
 import { type Clock, Slice, type Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { MessageStore } from '../store/store.ts'
@@ -31,6 +32,7 @@ export class FollowedFacts {
     this.#clock = clock
     this.#log = log
     this.#followers = followers
+    store.takeChangedFacts()
     for (const kind of Object.values(FACT)) this.#known.set(kind, new Map(store.facts(kind)))
     this.#timer = clock.every(LOOK_MS, () => void this.look())
   }
@@ -53,30 +55,36 @@ export class FollowedFacts {
 
   async #look(logEnd: number): Promise<void> {
     const slice = new Slice(this.#clock)
+    const changed = this.#store.takeChangedFacts()
     for (const [name, kind] of Object.entries(FACT)) {
       const follow = this.#followers[name as keyof typeof FACT]
       const known = this.#known.get(kind)!
-      const gone = new Set(known.keys())
-      for (const [key, value] of this.#store.facts(kind)) {
-        gone.delete(key)
-        if (known.get(key) !== value) {
-          known.set(key, value)
-          this.#tell(follow, key, value)
-        }
+      for (const key of changed === undefined ? this.#keysOf(kind) : (changed.get(kind) ?? [])) {
+        this.#take(follow, known, key, this.#store.fact(kind, key))
         if (slice.isOver) await slice.rest()
         if (this.#isClosed) return
-      }
-      for (const key of gone) {
-        // Set again while others had their turn.
-        if (this.#store.fact(kind, key) !== undefined) continue
-        known.delete(key)
-        this.#tell(follow, key, undefined)
       }
     }
     this.#seenTo = logEnd
   }
 
-  #tell(follow: Followers[keyof typeof FACT], key: string, value: Buffer | undefined): void {
+  /** Of what is there and of what was. */
+  *#keysOf(kind: string): Generator<string> {
+    for (const [key] of this.#store.facts(kind)) yield key
+    for (const key of this.#known.get(kind)!.keys()) {
+      if (this.#store.fact(kind, key) === undefined) yield key
+    }
+  }
+
+  #take(
+    follow: Followers[keyof typeof FACT],
+    known: Map<string, Buffer>,
+    key: string,
+    value: Buffer | undefined,
+  ): void {
+    if (known.get(key) === value) return
+    if (value === undefined) known.delete(key)
+    else known.set(key, value)
     try {
       follow(key, value)
     } catch (err) {

@@ -356,6 +356,10 @@ export class LogStore implements MessageStore {
     return this.views.facts.entries(kind)
   }
 
+  takeChangedFacts(): ReadonlyMap<string, ReadonlySet<string>> | undefined {
+    return this.views.facts.takeChanged()
+  }
+
   due(untilMs: number, max: number, after?: DueEntry): readonly DueEntry[] {
     this.#keeper.loadDue()
     return this.views.due.due(untilMs, max, after)

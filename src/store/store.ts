@@ -184,6 +184,11 @@ export interface MessageStore {
   fact(kind: string, key: string): Buffer | undefined
   /** In no order. Messages appended during the reading may be among them or not. */
   facts(kind: string): Iterable<readonly [key: string, value: Buffer]>
+  /**
+   * Keys by kind of what was set or forgotten since the last call, for one caller. undefined: it
+   * may be any, for this is the first call or the views were built again.
+   */
+  takeChangedFacts(): ReadonlyMap<string, ReadonlySet<string>> | undefined
   /** Oldest due first, `max` at most, due at or before `untilMs`, behind `after`. */
   due(untilMs: number, max: number, after?: DueEntry): readonly DueEntry[]
   /**

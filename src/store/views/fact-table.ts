@@ -23,6 +23,8 @@ export interface StoredFact {
 export class FactTable {
   readonly #kinds = new Map<string, Map<string, StoredFact>>()
   #dirty: StoredFact[] = []
+  /** Keys by kind, set or forgotten since they were taken last; undefined: nothing asks. */
+  #changed: Map<string, Set<string>> | undefined
   readonly tally = new Tally()
 
   /** Facts that the next batch writes. */
@@ -42,6 +44,7 @@ export class FactTable {
   set(kind: string, key: string, value: Uint8Array | null, position: number): void {
     const kept = value && Buffer.from(value)
     let fact = this.#kinds.get(kind)?.get(key)
+    if (this.#changed !== undefined) changedOf(this.#changed, kind).add(key)
     if (fact === undefined) {
       if (kept === null) return
       fact = this.#add({ kind, key, value: kept, position, seal: -1, isDirty: false })
@@ -51,6 +54,13 @@ export class FactTable {
     if (fact.isDirty) return
     fact.isDirty = true
     this.#dirty.push(fact)
+  }
+
+  /** Since the last call; undefined with the first one, from which on changes are kept. */
+  takeChanged(): ReadonlyMap<string, ReadonlySet<string>> | undefined {
+    const changed = this.#changed
+    this.#changed = new Map()
+    return changed
   }
 
   /** In no order. Facts set or forgotten during the reading may be among them or not. */
@@ -114,4 +124,13 @@ export class FactTable {
     facts?.delete(key)
     if (facts?.size === 0) this.#kinds.delete(kind)
   }
+}
+
+function changedOf(changed: Map<string, Set<string>>, kind: string): Set<string> {
+  let keys = changed.get(kind)
+  if (keys === undefined) {
+    keys = new Set()
+    changed.set(kind, keys)
+  }
+  return keys
 }
