@@ -10,7 +10,7 @@ import { UserStore } from './access/user-store.ts'
 import type { EmbeddedBroker } from './broker/broker.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Certified, Composition } from './composition/composition.ts'
-import { type FrontEnd, loadFrontEnds, serveFrontEnds } from './composition/front-ends.ts'
+import { type FrontEnd, frontEndsOf, serveFrontEnds } from './composition/front-ends.ts'
 import { composeReplication, controlSlave, openCopyOf } from './composition/replication.ts'
 import { type Config, configJsonSchema, type ListeningConfig } from './config.ts'
 import { BrokerError } from './errors.ts'
@@ -254,13 +254,9 @@ async function composeBroker(
 ): Promise<GatewayContext | undefined> {
   const { parts, config } = composition
   if (config.broker.role === 'SLAVE') return composeSlave(composition, nameServer)
-  // Modules load while the store recovers.
-  const [frontEnds, store] = await Promise.all([
-    loadFrontEnds(composition),
-    openStoreOf(composition),
-  ])
+  const store = await openStoreOf(composition)
   parts.add('store', () => store.close())
-  return serveBroker(composition, nameServer, frontEnds, store)
+  return serveBroker(composition, nameServer, frontEndsOf(composition), store)
 }
 
 /** The store takes appends: the broker over it, for clients of all protocols. */
@@ -324,7 +320,7 @@ async function composeSlave(
   const { config, log, clock, numbers, parts, listeners, any } = composition
   const { clusterName, name: brokerName, id: brokerId = 1 } = config.broker
   const identity = { clusterName, brokerName, brokerId }
-  const frontEnds = await loadFrontEnds(composition)
+  const frontEnds = frontEndsOf(composition)
   for (const listener of allOf(listeners, 'replication')) listener.serve(CLOSED_DOOR)
   for (const name of ['mqtt', 'amqp'] as const) {
     for (const listener of allOf(listeners, name)) listener.serve(CLOSED_DOOR)
@@ -361,10 +357,7 @@ async function composeSlave(
 /** The front-ends before a cluster: nothing is stored here. */
 async function composeGateway(composition: Composition): Promise<GatewayContext> {
   const { config, certificates, log, clock, auth, parts, numbers } = composition
-  const [{ openClusterBroker }, frontEnds] = await Promise.all([
-    import('./cluster/broker.ts'),
-    loadFrontEnds(composition),
-  ])
+  const { openClusterBroker } = await import('./cluster/broker.ts')
   const { tls, accessKey, secretKey, ...options } = config.cluster
   const broker = await openClusterBroker({
     clock,
@@ -378,7 +371,7 @@ async function composeGateway(composition: Composition): Promise<GatewayContext>
   })
   parts.add('cluster', () => broker.close())
   const context = { broker, auth, log, clock, numbers, views: {} }
-  await serveFrontEnds(composition, frontEnds, context)
+  await serveFrontEnds(composition, frontEndsOf(composition), context)
   return context
 }
 

@@ -1,19 +1,22 @@
 // A start loads what it needs, and the code of a protocol comes with its first connection: an idle
 // process has no memory for what no client uses, and a start no time.
+import { rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
+import { connectAsync, type MqttClient } from 'mqtt'
 import { ask } from './support/http.ts'
 import { loadedFile, loadedModules, tellingLoaded } from './support/loaded-modules.ts'
 import { spawnServer } from './support/server.ts'
 import { tempDir } from './support/temp-dir.ts'
 import { eventually } from './support/waiting.ts'
 
-const PROTOCOLS = ['gateway/amqp', 'gateway/http', 'gateway/remoting']
+const PROTOCOLS = ['gateway/amqp', 'gateway/http', 'gateway/mqtt', 'gateway/remoting']
+const RETAINED = { qos: 1, retain: true } as const
 
 async function start(t: ExecutionContext) {
   const file = loadedFile(await tempDir(t))
   const server = await spawnServer(t, { env: { NODE_OPTIONS: tellingLoaded(file) } })
-  return { server, loaded: () => loadedModules(file) }
+  return { server, loaded: () => loadedModules(file), forget: () => rm(file) }
 }
 
 /** Files of the folder, its settings and numbers aside, which the process has in any case. */
@@ -31,10 +34,26 @@ test('a start with the defaults loads these packages and no protocol that waits 
   for (const folder of [...PROTOCOLS, 'cluster', 'client']) {
     t.deepEqual(inFolder(own, folder), [], folder)
   }
-  // It looks after its sessions without clients.
-  t.true(own.includes('gateway/mqtt/session/session-table'))
-  t.false(own.includes('gateway/mqtt/connection'))
 })
+
+for (const [what, isKept] of [
+  ['session', (client: MqttClient) => client.subscribeAsync('plant/#')],
+  ['retained message', (client: MqttClient) => client.publishAsync('plant', 'on', RETAINED)],
+] as const) {
+  test(`a start looks after an MQTT ${what} that is kept, and has no code of connections`, async (t) => {
+    const { server, loaded, forget } = await start(t)
+    const port = server.port('mqtt')
+    const client = await connectAsync({ port, clean: what !== 'session', clientId: 'client' })
+    await isKept(client)
+    await client.endAsync()
+    await server.kill()
+    await forget()
+    await server.start()
+    const { own } = await loaded()
+    t.true(own.includes('gateway/mqtt/session/session-table'))
+    t.false(own.includes('gateway/mqtt/connection'))
+  })
+}
 
 test('the code of a protocol comes with its first connection, and no other', async (t) => {
   const { server, loaded } = await start(t)

@@ -1,6 +1,7 @@
 // The front-ends of RocketMQ's protocol, MQTT and AMQP: loaded where they are enabled, and served
 // at the addresses of their protocols.
 import type { Config } from '../config.ts'
+import { mqttCounters } from '../gateway/mqtt/numbers.ts'
 import { allOf, doorOf } from '../listeners.ts'
 import { LateGateway } from '../net/late-gateway.ts'
 import type { Listener } from '../net/listener.ts'
@@ -17,7 +18,7 @@ type OpenFrontEnd = (
   aside: OpenAside | undefined,
 ) => Promise<Gateway>
 
-/** Each loads only when it is enabled, those below with the first connection. */
+/** Each loads only when it is enabled, most with the first connection. */
 const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = {
   remoting: async () => {
     const { RemotingGateway } = await import('../gateway/remoting/server.ts')
@@ -38,17 +39,40 @@ const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = 
   },
 }
 
-/** Nothing is to be done for their protocol while it has no connection. */
-const LATE: ReadonlySet<FrontEndName> = new Set(['remoting', 'amqp'])
-
-const openLate =
+const openFrontEnd =
   (name: FrontEndName): OpenFrontEnd =>
   async (context, config, aside) => {
+    const open = async (): Promise<Gateway> => (await FRONT_ENDS[name]())(context, config, aside)
+    if (name === 'mqtt' && (await isAwaited(context))) return open()
     // Its numbers are there before its first client.
     new Traffic(context.numbers, name)
-    const open = async (): Promise<Gateway> => (await FRONT_ENDS[name]())(context, config, aside)
+    if (name === 'mqtt') showNothing(context)
     return new LateGateway(name, open, context.log)
   }
+
+/** What the ids of MQTT's sessions and retained messages begin with. */
+const MQTT_STATES = 'mqtt/'
+
+/**
+ * Is there something to be done for MQTT while it has no connection? For what it keeps there is,
+ * and before a cluster for the sessions of gateways that are gone.
+ */
+async function isAwaited({ broker }: GatewayContext): Promise<boolean> {
+  if (broker.lightQueues === undefined) return true
+  for await (const page of broker.states.list(MQTT_STATES)) if (page.length > 0) return true
+  return false
+}
+
+/** What an MQTT front-end without sessions and retained messages shows. */
+function showNothing({ numbers, views }: GatewayContext): void {
+  mqttCounters(numbers)
+  if (views === undefined) return
+  views.mqtt = {
+    sessions: () => [],
+    session: () => undefined,
+    retained: () => ({ names: [], seenTo: undefined }),
+  }
+}
 
 /** One gateway for all listeners of its protocol: they share its sessions, links and clients. */
 export interface FrontEnd {
@@ -57,19 +81,10 @@ export interface FrontEnd {
   readonly open: OpenFrontEnd
 }
 
-export async function loadFrontEnds({
-  listeners,
-  protocols,
-}: Composition): Promise<readonly FrontEnd[]> {
-  const served = FRONT_END_NAMES.filter(
+export const frontEndsOf = ({ listeners, protocols }: Composition): readonly FrontEnd[] =>
+  FRONT_END_NAMES.filter(
     (name) => protocols.includes(name) && doorOf(listeners, name) !== undefined,
-  )
-  const loading = served.map(async (name): Promise<FrontEnd> => {
-    const open = LATE.has(name) ? openLate(name) : await FRONT_ENDS[name]()
-    return { name, listeners: allOf(listeners, name), open }
-  })
-  return Promise.all(loading)
-}
+  ).map((name) => ({ name, listeners: allOf(listeners, name), open: openFrontEnd(name) }))
 
 /**
  * They say goodbye to their clients at the same time, so that a stop takes one deadline at most.
