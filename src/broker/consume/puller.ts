@@ -144,7 +144,9 @@ export class Puller {
    * refused over several turns of the event loop, for there may be thousands.
    */
   drop(topic: string): void {
-    const gone = [...(this.#held.get(topic)?.values() ?? [])].flatMap((held) => [...held])
+    const queues = this.#held.get(topic)
+    if (queues === undefined) return
+    const gone = [...queues.values()].flatMap((held) => [...held])
     for (const held of gone) this.#letGo(held)
     const error = topicNotFound(topic)
     void inTurns(gone, REFUSED_AT_ONCE_MAX, (held) => held.settle(error))

@@ -1,5 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
+import { SharedSlice } from '../../../src/clock.ts'
 import type { Home } from '../../../src/gateway/mqtt/outgoing/home.ts'
 import { InFlight, RELEASED, SENT } from '../../../src/gateway/mqtt/session/in-flight.ts'
 import { QueuePlaces } from '../../../src/gateway/mqtt/session/queue-places.ts'
@@ -8,7 +9,12 @@ import { decodeSession, encodeSession } from '../../../src/gateway/mqtt/session/
 import type { Receipt } from '../../../src/model/message.ts'
 import { logPosition, queueOffset } from '../../../src/model/positions.ts'
 import { tagFilterOf } from '../../../src/model/tag-filter.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 import { homeOf, placeOn, subscriptionOf } from '../../support/mqtt-places.ts'
+import { countTurns, endSlicesAtOnce } from '../../support/turns.ts'
+
+const decoded = (clientId: string, bytes: Buffer, ownBroker: string) =>
+  decodeSession(clientId, bytes, ownBroker, new SharedSlice(new FakeClock()))
 
 function fullSession(): Session {
   const session = new Session('client/ä')
@@ -48,9 +54,9 @@ function fullSession(): Session {
   return session
 }
 
-test('a session comes back as it was saved', (t) => {
+test('a session comes back as it was saved', async (t) => {
   const session = fullSession()
-  const again = decodeSession(session.clientId, encodeSession(session, 'broker-a'), 'broker-a')!
+  const again = (await decoded(session.clientId, encodeSession(session, 'broker-a'), 'broker-a'))!
   t.is(again.epoch, session.epoch)
   t.deepEqual([again.expiryMs, again.disconnectedMs], [session.expiryMs, session.disconnectedMs])
   t.deepEqual([...again.subscriptions.values()], [...session.subscriptions.values()])
@@ -64,7 +70,7 @@ test('a session comes back as it was saved', (t) => {
   t.is(again.inbound.nextSerial, session.inbound.nextSerial)
 })
 
-test('places on the queues of topics come back as they were saved', (t) => {
+test('places on the queues of topics come back as they were saved', async (t) => {
   const session = new Session('c')
   const rows = [
     { topic: 'orders', brokerName: 'broker-a', offsets: [3, -1, 2 ** 40], bornMs: [7, 0, 9] },
@@ -73,15 +79,15 @@ test('places on the queues of topics come back as they were saved', (t) => {
   session.places = new QueuePlaces(rows)
   const starts = new QueuePlaces(rows.slice(1))
   session.subscriptions.set('a', { ...subscriptionOf('a', []), starts })
-  const again = decodeSession('c', encodeSession(session, 'broker-b'), 'broker-b')!
+  const again = (await decoded('c', encodeSession(session, 'broker-b'), 'broker-b'))!
   t.deepEqual([...again.places!.rows()], rows)
   t.deepEqual([...again.subscriptions.get('a')!.starts!.rows()], rows.slice(1))
   t.is(again.places!.get({ topic: 'orders', brokerName: 'broker-a', queueId: 1 }), undefined)
 })
 
-test('a broker in the same process may get another name', (t) => {
+test('a broker in the same process may get another name', async (t) => {
   const saved = encodeSession(fullSession(), 'broker-b')
-  const again = decodeSession('c', saved, 'broker-c')!
+  const again = (await decoded('c', saved, 'broker-c'))!
   const slots = [...again.inFlight.slots()]
   t.deepEqual(
     slots.map((slot) => again.inFlight.homeAt(slot).brokerName),
@@ -90,19 +96,19 @@ test('a broker in the same process may get another name', (t) => {
   t.is(again.subscriptions.get('a/#')?.places[0]?.brokerName, 'broker-c')
 })
 
-test('QoS 1 of a group is not kept with the session, QoS 2 is', (t) => {
+test('QoS 1 of a group is not kept with the session, QoS 2 is', async (t) => {
   const session = new Session('c')
   const receipt = {} as Receipt
   session.inFlight.add(homeOf(1), 1, receipt)
   session.inFlight.add(homeOf(2), 2, receipt)
-  const again = decodeSession('c', encodeSession(session, 'broker-a'), 'broker-a')!
+  const again = (await decoded('c', encodeSession(session, 'broker-a'), 'broker-a'))!
   t.deepEqual(
     [...again.inFlight.slots()].map((slot) => again.inFlight.entryAt(slot).packetId),
     [2],
   )
 })
 
-test('what is no session is none, and never an exception', (t) => {
+test('what is no session is none, and never an exception', async (t) => {
   const whole = encodeSession(fullSession(), 'broker-a')
   const broken = [
     Buffer.alloc(0),
@@ -115,7 +121,20 @@ test('what is no session is none, and never an exception', (t) => {
     Buffer.from(whole.toString().replace('"nextId":', '"nextId":-')),
   ]
   for (const bytes of broken)
-    t.is(decodeSession('c', bytes, 'broker-a'), undefined, bytes.toString())
+    t.is(await decoded('c', bytes, 'broker-a'), undefined, bytes.toString())
+})
+
+test('many subscriptions are read over several turns', async (t) => {
+  const session = fullSession()
+  for (let i = 0; i < 10; i++) session.subscriptions.set(`b/${i}`, subscriptionOf(`b/${i}`, []))
+  const clock = new FakeClock()
+  endSlicesAtOnce(t, clock)
+  const turn = countTurns(t)
+  const began = turn()
+  const saved = encodeSession(session, 'broker-a')
+  const again = await decodeSession('c', saved, 'broker-a', new SharedSlice(clock))
+  t.is(again!.subscriptions.size, 12)
+  t.true(turn() >= began + 10)
 })
 
 const add = (inFlight: InFlight, offset: number) => inFlight.add(homeOf(offset), 1, undefined)

@@ -52,7 +52,9 @@ export class LightFeeds {
   /** Records that the reads of this turn brought, or may bring. */
   #records = 0
   /** Reads for later turns. */
+  /** Those that wait, from `#at` on. */
   #line: { readonly recordsMax: number; readonly read: () => void }[] = []
+  #at = 0
   #isTurnCounted = false
   #reads = 0
   /**
@@ -121,15 +123,15 @@ export class LightFeeds {
     this.#reads = 0
     this.#records = 0
     this.#decoded.clear()
-    const line = this.#line
-    this.#line = []
-    let at = 0
-    while (at < line.length && this.#records < TURN_RECORDS_MAX) {
-      const { recordsMax, read } = line[at++]!
+    // Read in place: every filter of a session may wait here, and each turn takes a few.
+    while (this.#at < this.#line.length && this.#records < TURN_RECORDS_MAX) {
+      const { recordsMax, read } = this.#line[this.#at++]!
       this.#count(recordsMax)
       read()
     }
-    if (at < line.length) this.#line = [...line.slice(at), ...this.#line]
+    if (this.#at === 0 || this.#at < this.#line.length / 2) return
+    this.#line = this.#line.slice(this.#at)
+    this.#at = 0
   }
 
   find(queue: QueueName): LightFeed | undefined {

@@ -19,7 +19,7 @@ export class SessionCopies {
   /** Sessions with a durable copy. */
   readonly #saved = new Set<Session>()
 
-  /** Of all that is written without a client that waits for it. */
+  /** Of all that is read, and that is written without a client that waits for it. */
   readonly #slice: SharedSlice
 
   constructor(broker: Broker, clock: Clock, log: Logger) {
@@ -81,7 +81,8 @@ export class SessionCopies {
 
   async #decoded(clientId: string, value: Buffer): Promise<Session | undefined> {
     const bytes = await upgraded(value, this.#broker)
-    const session = decodeSession(clientId, bytes, this.#broker.identity.brokerName)
+    const { brokerName } = this.#broker.identity
+    const session = await decodeSession(clientId, bytes, brokerName, this.#slice)
     if (session === undefined) {
       this.#log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
     }

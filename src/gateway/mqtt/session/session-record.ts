@@ -1,6 +1,7 @@
 // A session as it is saved: JSON, so that it can be read in an emergency and grow fields. What does
 // not parse is treated as no session, never as a reason not to start.
 import { z } from 'zod'
+import type { SharedSlice } from '../../../clock.ts'
 import { logPosition, queueOffset } from '../../../model/positions.ts'
 import { parseTagFilter } from '../../../model/tag-filter.ts'
 import type { Home } from '../outgoing/home.ts'
@@ -61,7 +62,8 @@ const savedSession = z.object({
   expiryMs: z.number().nullable(),
   nextId: count,
   nextSerial: count,
-  subscriptions: z.array(savedSubscription),
+  /** Each a `savedSubscription`. */
+  subscriptions: z.array(z.unknown()),
   places: z.array(savedRow).optional(),
   /** Broker and topic of the homes below. */
   homes: z.array(z.tuple([z.string(), z.string()])),
@@ -82,16 +84,13 @@ export function encodeSession(session: Session, ownBroker: string): Buffer {
     .filter((slot) => inFlight.receiptAt(slot) === undefined || inFlight.qosAt(slot) === 2)
     .map((slot) => saveInFlight(inFlight.entryAt(slot), names))
   const places = session.reading?.places ?? session.places
-  const saved: z.input<typeof savedSession> = {
+  const saved: Omit<z.input<typeof savedSession>, 'subscriptions'> = {
     format: places === undefined ? FORMAT : FORMAT_OF_TOPICS,
     epoch: session.epoch,
     user: session.user,
     expiryMs: session.expiryMs === NEVER ? null : session.expiryMs,
     nextId: inFlight.nextId,
     nextSerial: inbound.nextSerial,
-    subscriptions: [...session.subscriptions.values()].map((one) =>
-      saveSubscription(one, ownBroker),
-    ),
     places: saveRows(places, ownBroker),
     homes: [...names].map(({ brokerName, topic }) => [saveBroker(brokerName, ownBroker), topic]),
     inFlight: entries,
@@ -100,15 +99,24 @@ export function encodeSession(session: Session, ownBroker: string): Buffer {
     will: will && saveWill(will),
     disconnectedMs: session.disconnectedMs,
   }
-  return Buffer.from(JSON.stringify(saved))
+  let subscriptions = ''
+  for (const one of session.subscriptions.values()) {
+    subscriptions += (subscriptions === '' ? '' : ',') + textOf(one, ownBroker)
+  }
+  const head = JSON.stringify(saved).slice(0, -1)
+  return Buffer.from(`${head},"subscriptions":[${subscriptions}]}`)
 }
 
-/** undefined when the bytes are no session of a format we know. */
-export function decodeSession(
+/**
+ * undefined when the bytes are no session of a format we know. `slice`: of the subscriptions, of
+ * which there may be thousands.
+ */
+export async function decodeSession(
   clientId: string,
   bytes: Buffer,
   ownBroker: string,
-): Session | undefined {
+  slice: SharedSlice,
+): Promise<Session | undefined> {
   const parsed = savedSession.safeParse(parseJson(bytes))
   if (!parsed.success) return undefined
   const saved = parsed.data
@@ -121,7 +129,10 @@ export function decodeSession(
   session.user = saved.user
   session.expiryMs = saved.expiryMs ?? NEVER
   for (const one of saved.subscriptions) {
-    session.subscriptions.set(one.text, loadSubscription(one, ownBroker))
+    if (slice.isOver) await slice.rest()
+    const { data } = savedSubscription.safeParse(one)
+    if (data === undefined) return undefined
+    session.subscriptions.set(data.text, loadSubscription(data, ownBroker))
   }
   session.places = loadRows(saved.places, ownBroker)
   session.inFlight.restore(
@@ -146,21 +157,29 @@ function parseJson(bytes: Buffer): unknown {
 const saveBroker = (name: string, own: string): string => (name === own ? OWN_BROKER : name)
 const loadBroker = (name: string, own: string): string => (name === OWN_BROKER ? own : name)
 
-function saveSubscription(
-  subscription: Subscription,
-  ownBroker: string,
-): z.input<typeof savedSubscription> {
-  const { share, places, starts, bound, ...rest } = subscription
-  return {
-    ...rest,
-    durable: bound === 'owned',
-    starts: saveRows(starts, ownBroker),
-    places: places.map((place) => {
-      const { brokerName, topic, queueId, from, next, floor } = place
-      return [saveBroker(brokerName, ownBroker), topic, queueId, from, next, floor]
-    }),
-    share: share && { group: share.group, topic: share.topic, tags: share.filter.expression },
+/**
+ * As `savedSubscription`. Written by hand: a session may have thousands, and each SUBSCRIBE of one
+ * more has all of them written.
+ */
+function textOf(subscription: Subscription, own: string): string {
+  const { share, starts, bound, text, filter, id, qos } = subscription
+  const { noLocal, retainAsPublished, retainHandling } = subscription
+  let saved = `{"text":${JSON.stringify(text)},"filter":${JSON.stringify(filter)},"qos":${qos}`
+  saved += `,"noLocal":${noLocal},"retainAsPublished":${retainAsPublished}`
+  saved += `,"retainHandling":${retainHandling},"durable":${bound === 'owned'}`
+  if (id !== undefined) saved += `,"id":${id}`
+  if (share !== undefined) {
+    const { group, topic } = share
+    saved += `,"share":${JSON.stringify({ group, topic, tags: share.filter.expression })}`
   }
+  if (starts !== undefined) saved += `,"starts":${JSON.stringify(saveRows(starts, own))}`
+  let places = ''
+  for (const { brokerName, topic, queueId, from, next, floor } of subscription.places) {
+    const name = JSON.stringify(saveBroker(brokerName, own))
+    const place = `[${name},${JSON.stringify(topic)},${queueId},${from},${next},${floor}]`
+    places += places === '' ? place : `,${place}`
+  }
+  return `${saved},"places":[${places}]}`
 }
 
 function loadSubscription(
