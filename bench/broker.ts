@@ -94,6 +94,7 @@ function emptyStore(): MessageStore {
     fact: () => undefined,
     facts: () => [],
     takeChangedFacts: () => undefined,
+    endChangedFacts: () => {},
     due: () => [],
     waits: () => false,
     parked: () => Promise.resolve(undefined),

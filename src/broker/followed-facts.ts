@@ -51,6 +51,7 @@ export class FollowedFacts {
     this.#isClosed = true
     this.#timer.cancel()
     await this.#looking
+    this.#store.endChangedFacts()
   }
 
   async #look(logEnd: number): Promise<void> {

@@ -360,6 +360,10 @@ export class LogStore implements MessageStore {
     return this.views.facts.takeChanged()
   }
 
+  endChangedFacts(): void {
+    this.views.facts.endChanged()
+  }
+
   due(untilMs: number, max: number, after?: DueEntry): readonly DueEntry[] {
     this.#keeper.loadDue()
     return this.views.due.due(untilMs, max, after)

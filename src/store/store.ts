@@ -189,6 +189,8 @@ export interface MessageStore {
    * may be any, for this is the first call or the views were built again.
    */
   takeChangedFacts(): ReadonlyMap<string, ReadonlySet<string>> | undefined
+  /** That caller takes no more of them, so none are kept for it. */
+  endChangedFacts(): void
   /** Oldest due first, `max` at most, due at or before `untilMs`, behind `after`. */
   due(untilMs: number, max: number, after?: DueEntry): readonly DueEntry[]
   /**

@@ -60,3 +60,18 @@ test('a slave takes over what changed, and does not look at what did not', async
   t.is(await broker.states.load('s8'), undefined)
   t.is((await broker.states.load('s9'))?.value.toString(), 'before')
 })
+
+test('of a slave that became the master no changes are gathered', async (t) => {
+  const master = await startMaster(t, { replicas: { isSync: false } })
+  const slave = await startSlave(t, master.address)
+  const parts = { clock: systemClock, log: silentLogger, numbers: new Numbers() }
+  const broker = openSlaveBroker({ ...parts, store: slave.store, options: {} })
+  await broker.close()
+  await master.store.append({
+    messages: [],
+    facts: [{ kind: FACT.state, key: 's', value: Buffer.from('later') }],
+  })
+  await slave.caughtUp(master)
+  await eventually(() => Promise.resolve(slave.store.fact(FACT.state, 's')))
+  t.is(slave.store.takeChangedFacts(), undefined)
+})

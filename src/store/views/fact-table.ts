@@ -63,6 +63,11 @@ export class FactTable {
     return changed
   }
 
+  /** Changes are kept no more, until they are taken again. */
+  endChanged(): void {
+    this.#changed = undefined
+  }
+
   /** In no order. Facts set or forgotten during the reading may be among them or not. */
   *entries(kind: string): Generator<readonly [key: string, value: Buffer]> {
     for (const { key, value } of this.#kinds.get(kind)?.values() ?? []) {
