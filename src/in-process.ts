@@ -8,6 +8,7 @@ import { BrokerError } from './errors.ts'
 import { isWildcard } from './exposure.ts'
 import type { ListenerName, ServerAddress, ServerRole } from './listening.ts'
 import { createLogger, type Logger } from './log.ts'
+import { lendBroker, lentBroker } from './port/lent-brokers.ts'
 import { openServer, type Server } from './server.ts'
 
 export type { ConfigInput, ListenerName, Logger, ServerAddress, ServerRole }
@@ -42,7 +43,7 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   const config = configOf(options.config)
   const log = options.logger ?? createLogger(config.logLevel)
   const server = await openServer({ config, log, role: options.role ?? 'start' })
-  return running(server, config.dataDir, () => server.close())
+  return running(server, config.dataDir, server.broker, () => server.close())
 }
 
 /**
@@ -69,7 +70,7 @@ export async function startTemporaryServer(options: StartOptions = {}): Promise<
   changed.remoting = { vipChannel: false, ...changed.remoting }
   try {
     const server = await startServer({ ...options, config: changed })
-    return running(server, dataDir, async () => {
+    return running(server, dataDir, () => lentBroker(server), async () => {
       await server.close()
       await remove()
     })
@@ -82,6 +83,7 @@ export async function startTemporaryServer(options: StartOptions = {}): Promise<
 function running(
   server: Pick<Server, 'addresses' | 'address'>,
   dataDir: string,
+  broker: Server['broker'],
   close: () => Promise<void>,
 ): RunningServer {
   let closing: Promise<void> | undefined
@@ -89,7 +91,7 @@ function running(
     closing ??= close()
     return closing
   }
-  return {
+  const handle: RunningServer = {
     dataDir,
     addresses: server.addresses,
     get nameServers() {
@@ -100,4 +102,6 @@ function running(
     close: closeOnce,
     [Symbol.asyncDispose]: closeOnce,
   }
+  lendBroker(handle, () => (closing === undefined ? broker() : undefined))
+  return handle
 }

@@ -79,13 +79,16 @@ export class Server {
   readonly addresses: readonly ServerAddress[]
   /** Of this server, which may be one of several in its process. */
   readonly numbers: Numbers
+  /** The one that clients are served by now; undefined where there is none. */
+  readonly broker: () => Broker | undefined
   readonly #certificates: LiveCertificates
   readonly #parts: Parts
 
   /** Use `openServer`. */
-  constructor(opened: Pick<Server, 'addresses' | 'numbers'> & Certified, parts: Parts) {
+  constructor(opened: Pick<Server, 'addresses' | 'numbers' | 'broker'> & Certified, parts: Parts) {
     this.addresses = opened.addresses
     this.numbers = opened.numbers
+    this.broker = opened.broker
     this.#certificates = opened.certificates
     this.#parts = parts
   }
@@ -124,7 +127,11 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const protocols = protocolsOf(role, config)
   const any = composeAny(protocols, context, listeners)
   let http: ReturnType<typeof composeHttp>
-  const serves = (served: GatewayContext): void => http?.tell((gateway) => gateway.ready(served))
+  let broker: Broker | undefined
+  const serves = (served: GatewayContext): void => {
+    broker = served.broker
+    http?.tell((gateway) => gateway.ready(served))
+  }
   const { signal } = options
   const composition = { ...context, auth, listeners, trusted, protocols, any, serves, signal }
   const nameServer = await composeNameServer(composition)
@@ -137,7 +144,8 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   }
   // Not awaited: it never rejects, and only writes a line of the log.
   void dialAdvertised(listeners, config, log, clock)
-  return new Server({ addresses: addressesOf(listeners, config), numbers, certificates }, parts)
+  const addresses = addressesOf(listeners, config)
+  return new Server({ addresses, numbers, certificates, broker: () => broker }, parts)
 }
 
 /** undefined: none are taken. */

@@ -1,0 +1,77 @@
+// Which broker the emitter and the persistence of an aedes stand on.
+import { systemClock } from '../clock.ts'
+import { type ClusterBroker, openClusterBroker } from '../cluster/broker.ts'
+import { type ConnectOptions, checkOptions } from '../client/options.ts'
+import { BrokerError } from '../errors.ts'
+import type { Broker } from '../port/broker.ts'
+import { lentBroker } from '../port/lent-brokers.ts'
+
+/** A broker elsewhere, reached as the SDK reaches it. */
+export type RemoteBroker = Pick<ConnectOptions, 'nameServers' | 'auth' | 'tls' | 'bodyBytesMax'>
+
+/** A broker in this process. */
+export interface LocalBroker {
+  /** What `startServer` and `startTemporaryServer` of `trivetmq/server` answer. */
+  readonly server: object
+}
+
+export interface BackgroundOptions {
+  /**
+   * Told of what fails while nothing waits for it: a broker that cannot be read now is tried again.
+   * Default: `process.emitWarning`.
+   */
+  readonly onError?: ((error: BrokerError) => void) | undefined
+}
+
+export type AedesBroker = (RemoteBroker | LocalBroker) & BackgroundOptions
+
+export interface OpenPort {
+  readonly broker: Broker
+  close(): Promise<void>
+}
+
+const isLocal = (options: AedesBroker): options is LocalBroker & BackgroundOptions =>
+  'server' in options && options.server !== undefined
+
+/** @throws BrokerError CLOSED for a server that serves no clients; what connecting answers */
+export async function openPort(options: AedesBroker): Promise<OpenPort> {
+  if (isLocal(options)) {
+    const broker = lentBroker(options.server)
+    if (broker !== undefined) return { broker, close: async () => {} }
+    throw new BrokerError('CLOSED', 'the given server has no broker, or is closed')
+  }
+  const broker = await openRemote(options)
+  return { broker, close: () => broker.close() }
+}
+
+async function openRemote({ nameServers, auth, tls, bodyBytesMax }: RemoteBroker) {
+  const checked = checkOptions({ nameServers, auth, tls, bodyBytesMax })
+  const broker: ClusterBroker = await openClusterBroker({
+    clock: systemClock,
+    name: 'aedes',
+    options: {
+      nameServers: checked.nameServers,
+      credentials: checked.auth,
+      tls: checked.tls,
+      bodyBytesMax: checked.bodyBytesMax,
+    },
+  })
+  return broker
+}
+
+/** Do both name one broker? Then an emitter and a persistence work together. */
+export function isSameBroker(one: AedesBroker, other: AedesBroker): boolean {
+  if (isLocal(one) || isLocal(other)) {
+    return isLocal(one) && isLocal(other) && one.server === other.server
+  }
+  const names = (options: RemoteBroker): string =>
+    [...checkOptions({ nameServers: options.nameServers }).nameServers].sort().join(';')
+  return names(one) === names(other)
+}
+
+export const troubleOf =
+  ({ onError }: BackgroundOptions) =>
+  (error: BrokerError): void => {
+    if (onError !== undefined) onError(error)
+    else process.emitWarning(error.message, { type: 'TrivetWarning', code: error.code })
+  }
