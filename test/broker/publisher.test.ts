@@ -309,6 +309,30 @@ test('a property text is cleaned whatever its bytes: said twice, unclosed, witho
   t.is([...recordsOf(records)][0]!.property('x'), '\u0001y')
 })
 
+test('the MQTT name that a native sender gives is believed where it means the very topic', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.ensure('orders')
+  await broker.topics.ensure('alarms')
+  await broker.topics.ensure('MQTT')
+  const named = async (topic: string, name: string) => {
+    const properties = { MQTT_TOPIC: name, MQTT_QOS: '2', MQTT_RETAIN: '1', MQTT_CLIENT: 'c' }
+    const message = newMessage(topic, { queueId: 0, ownProperties: false, properties })
+    const { queueOffset } = receipt((await broker.publish([message]))[0])
+    const { records } = await broker.pull(pullRequest(topic, { offset: queueOffset }))
+    const [record] = [...recordsOf(records)]
+    return ['MQTT_TOPIC', 'MQTT_QOS', 'MQTT_CLIENT'].map((one) => record!.property(one))
+  }
+  const none = [undefined, undefined, undefined]
+  t.deepEqual(await named('orders', 'orders/paid/42'), ['orders/paid/42', '2', undefined])
+  t.deepEqual(await named('MQTT', 'rooms/7'), ['rooms/7', '2', undefined])
+  t.deepEqual(await named('orders', 'alarms/fire'), none)
+  t.deepEqual(await named('orders', 'rooms/7'), none)
+  t.deepEqual(await named('MQTT', 'alarms/fire'), none)
+  for (const name of ['$lmq/a', 'rooms/+', 'rooms/#', 'rooms/\u0000']) {
+    t.deepEqual(await named('MQTT', name), none, name)
+  }
+})
+
 test('what producers send is new to the store, whatever facts go with it', async (t) => {
   const { broker, faults } = await startBroker(t)
   const withFacts: unknown[] = []

@@ -36,6 +36,7 @@ import {
 import { DELAY_PROPERTIES, deliveryTime, withKnownLevel } from './delay.ts'
 import type { Dispatches, Dispatching } from './dispatches.ts'
 import { halfDraft, isPrepared } from './halves.ts'
+import { mqttProperties } from './mqtt-name.ts'
 import { OwnProperties } from './own-properties.ts'
 import { prioritised } from './priority.ts'
 import { queueInTurn } from './queue-choice.ts'
@@ -195,7 +196,7 @@ export class Drafter {
     batch.scanned = given
     batch.found = found
     const isForeign = (found & SCAN.brokers) !== 0 && message.ownProperties !== true
-    let properties = isForeign ? sendersOwn(message.topic, given) : given
+    let properties = isForeign ? this.#sendersOwn(message.topic, given) : given
     let uniqueKey: WrittenProperty | undefined
     if ((found & SCAN.uniqueKey) === 0) {
       const isUnclosed = !isForeign && (found & SCAN.unclosed) !== 0
@@ -304,6 +305,17 @@ export class Drafter {
     batch.halves.set(batch.drafts.length, id)
     return half
   }
+
+  /** A sender's properties without those that only a broker writes. */
+  #sendersOwn(topic: string, properties: Uint8Array): Uint8Array {
+    if (isRetryTopic(topic)) {
+      return withoutProperties(properties, BROKER_PROPERTIES, RETRY_PROPERTIES)
+    }
+    const { topics } = this.#parts
+    const named = mqttProperties(topic, properties, (name) => topics.find(name) !== undefined)
+    const own = withoutProperties(properties, BROKER_PROPERTIES)
+    return named === undefined ? own : Buffer.concat([own, named])
+  }
 }
 
 const halfInBatch = (): BrokerError =>
@@ -311,12 +323,6 @@ const halfInBatch = (): BrokerError =>
     'MESSAGE_INVALID',
     'half messages are not sent in batches: each is a transaction of its own',
   )
-
-/** A sender's properties without those that only a broker writes. */
-const sendersOwn = (topic: string, properties: Uint8Array): Buffer =>
-  isRetryTopic(topic)
-    ? withoutProperties(properties, BROKER_PROPERTIES, RETRY_PROPERTIES)
-    : withoutProperties(properties, BROKER_PROPERTIES)
 
 const notWritable = (topic: string): BrokerError =>
   new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not writable`)
