@@ -70,10 +70,15 @@ export async function startTemporaryServer(options: StartOptions = {}): Promise<
   changed.remoting = { vipChannel: false, ...changed.remoting }
   try {
     const server = await startServer({ ...options, config: changed })
-    return running(server, dataDir, () => lentBroker(server), async () => {
-      await server.close()
-      await remove()
-    })
+    return running(
+      server,
+      dataDir,
+      () => lentBroker(server),
+      async () => {
+        await server.close()
+        await remove()
+      },
+    )
   } catch (error) {
     await remove()
     throw error

@@ -151,6 +151,7 @@ test('every source file is reached from an entry', (t) => {
     'src/main.ts',
     'src/in-process.ts',
     'src/client/index.ts',
+    'src/aedes/index.ts',
     'src/node-buffer.d.ts',
     // The election of a master, which no server runs by itself: docs/internals/election.md.
     'src/replication/election/election.ts',
@@ -262,8 +263,9 @@ test('a reader of one front-end finds the same files in the others', (t) => {
 const SHARED_NAMES = new Set(['FrameSink', 'FrameSplitter'])
 
 test('a type of the server has one meaning: no two files export one name', (t) => {
-  // Each front-end has its peers and connections; no file sees those of another one.
-  const programs = ['gateway/remoting', 'gateway/mqtt', 'gateway/amqp']
+  // Each front-end has its peers and connections; no file sees those of another one. The parts of
+  // aedes are in another process.
+  const programs = ['gateway/remoting', 'gateway/mqtt', 'gateway/amqp', 'aedes']
   const owned = outside(src, 'src/client/', 'src/cli/')
   for (const own of programs) {
     const others = programs.filter((program) => program !== own)

@@ -9,11 +9,11 @@ import { PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
 import type { StateChange } from '../model/state.ts'
 import type { Broker } from '../port/broker.ts'
-import { Follower } from './follower.ts'
 import { AEDES_TOPIC, isSystemName, RETAINED_PREFIX, toMessage } from './message.ts'
 import { type AedesBroker, type OpenPort, openPort, troubleOf } from './options.ts'
 import { bytesOf, type Packet } from './packet.ts'
 import { keyOf, type Place } from './queue-key.ts'
+import { TopicFollower } from './topic-follower.ts'
 import { TopicNames } from './topic-names.ts'
 
 interface Own {
@@ -27,7 +27,7 @@ interface Own {
 export interface Opened {
   readonly broker: Broker
   readonly names: TopicNames
-  readonly follower: Follower
+  readonly follower: TopicFollower
 }
 
 export class Door {
@@ -107,7 +107,7 @@ export class Door {
     await broker.topics.ensure(MQTT_CATCH_ALL_TOPIC)
     await broker.topics.ensure(AEDES_TOPIC)
     const names = new TopicNames(broker, (topic, isThere) => follower.topicChanged(topic, isThere))
-    const follower = new Follower(() => names.all, {
+    const follower = new TopicFollower(() => names.all, {
       broker,
       clock: systemClock,
       troubled: troubleOf(this.options),
@@ -193,7 +193,7 @@ export class Door {
 }
 
 /** Are listeners here going to be given it, if they were not? */
-function willBeGiven(follower: Follower, topic: string, receipt: PublishReceipt): boolean {
+function willBeGiven(follower: TopicFollower, topic: string, receipt: PublishReceipt): boolean {
   const key = keyOf({ topic, ...receipt })
   const queue = follower.queue(key)
   // A queue that is followed and not known yet is read from its beginning.

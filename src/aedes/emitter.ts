@@ -1,15 +1,15 @@
 // mqemitter over the log: what is emitted is stored, and goes to the listeners of every process as
 // it is read from there, in the log's order. Matching is upstream's.
 import mqemitter from 'mqemitter'
-import { systemClock, sleep } from '../clock.ts'
+import { sleep, systemClock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { RecordView } from '../model/record.ts'
 import { Door } from './door.ts'
-import { wantsOf } from './follower.ts'
 import { isSystemName, toPacket } from './message.ts'
 import { type AedesBroker, troubleOf } from './options.ts'
 import type { Packet } from './packet.ts'
 import { identityOf, type Place } from './queue-key.ts'
+import { wantsOf } from './topic-follower.ts'
 
 /** Those of mqemitter. */
 export interface MatchingOptions {
@@ -19,8 +19,8 @@ export interface MatchingOptions {
   readonly wildcardSome?: string | undefined
 }
 
-export type Done = (error?: Error | null) => void
-export type Listener = (message: Packet, done: () => void) => void
+export type EmitterDone = (error?: Error | null) => void
+export type PacketListener = (message: Packet, done: () => void) => void
 
 /** aedes's `authorizePublish`. */
 export type AuthorizePublish<Client> = (
@@ -34,13 +34,13 @@ export interface AedesEmitter {
   readonly current: number
   readonly closed: boolean
   /** `done`: messages that are emitted from then on come to the listener. */
-  on(topic: string, listener: Listener, done?: Done): this
-  removeListener(topic: string, listener: Listener, done?: Done): this
-  removeAllListeners(topic: string, done?: Done): this
+  on(topic: string, listener: PacketListener, done?: EmitterDone): this
+  removeListener(topic: string, listener: PacketListener, done?: EmitterDone): this
+  removeAllListeners(topic: string, done?: EmitterDone): this
   /** `done`: the message is stored, and listeners of this process have been called. */
-  emit(message: Packet, done?: Done): this
+  emit(message: Packet, done?: EmitterDone): this
   /** `done`: what was emitted is stored, and the way to the broker is closed. */
-  close(done?: Done): this
+  close(done?: EmitterDone): this
   /**
    * For aedes's option `authorizePublish`: a QoS 1 message is stored when aedes acknowledges it,
    * where aedes alone acknowledges first. `authorize` decides before that; default: aedes's own
@@ -53,10 +53,10 @@ export interface AedesEmitter {
 interface Base {
   current: number
   closed: boolean
-  on(topic: string, listener: Listener, done?: () => void): this
-  removeListener(topic: string, listener: Listener, done?: () => void): this
+  on(topic: string, listener: PacketListener, done?: () => void): this
+  removeListener(topic: string, listener: PacketListener, done?: () => void): this
   removeAllListeners(topic: string, done?: () => void): this
-  emit(message: Packet, done?: Done): this
+  emit(message: Packet, done?: EmitterDone): this
   close(done: () => void): this
 }
 const MqEmitter = mqemitter as unknown as new (options: object) => Base
@@ -66,7 +66,7 @@ const RETRY_MS = 500
 export class LogEmitter extends MqEmitter implements AedesEmitter {
   readonly door: Door
   readonly #follows: (filter: string) => readonly string[]
-  readonly #listeners = new Map<string, Listener[]>()
+  readonly #listeners = new Map<string, PacketListener[]>()
   readonly #troubled: (error: BrokerError) => void
   #isClosing = false
 
@@ -80,7 +80,7 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
     this.door = new Door(options, (record, place, own) => this.#deliver(record, place, own))
   }
 
-  override on(topic: string, listener: Listener, done?: Done): this {
+  override on(topic: string, listener: PacketListener, done?: EmitterDone): this {
     super.on(topic, listener)
     const listeners = this.#listeners.get(topic) ?? []
     this.#listeners.set(topic, [...listeners, listener])
@@ -88,7 +88,7 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
     return this
   }
 
-  override removeListener(topic: string, listener: Listener, done?: Done): this {
+  override removeListener(topic: string, listener: PacketListener, done?: EmitterDone): this {
     const listeners = this.#listeners.get(topic) ?? []
     const at = listeners.indexOf(listener)
     if (at !== -1) this.#setListeners(topic, listeners.toSpliced(at, 1))
@@ -98,7 +98,7 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
     })
   }
 
-  override removeAllListeners(topic: string, done?: Done): this {
+  override removeAllListeners(topic: string, done?: EmitterDone): this {
     const { length } = this.#listeners.get(topic) ?? []
     this.#setListeners(topic, [])
     super.removeAllListeners(topic)
@@ -107,7 +107,7 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
     return this
   }
 
-  override emit(message: Packet, done: Done = () => {}): this {
+  override emit(message: Packet, done: EmitterDone = () => {}): this {
     if (this.#isClosing) {
       done(new Error('mqemitter is closed'))
       return this
@@ -116,7 +116,7 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
     return this
   }
 
-  override close(done: Done = () => {}): this {
+  override close(done: EmitterDone = () => {}): this {
     this.#isClosing = true
     this.closed = true
     this.door.close().then(() => setImmediate(done), done)
@@ -170,7 +170,7 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
     unwant().catch(() => {})
   }
 
-  #setListeners(topic: string, listeners: Listener[]): void {
+  #setListeners(topic: string, listeners: PacketListener[]): void {
     if (listeners.length === 0) this.#listeners.delete(topic)
     else this.#listeners.set(topic, listeners)
   }
@@ -192,5 +192,5 @@ const early = (packet: Packet, client: unknown): Packet => ({
   clientId: (client as { id?: string } | null)?.id,
 })
 
-const notUnderSystem = (_: unknown, { topic }: Packet, callback: Done): void =>
+const notUnderSystem = (_: unknown, { topic }: Packet, callback: EmitterDone): void =>
   callback(isSystemName(topic) ? new Error('$SYS/ topic is reserved') : null)

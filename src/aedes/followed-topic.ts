@@ -1,7 +1,7 @@
 // One topic, followed from a moment on: what is stored later goes to the listeners.
 import { sleep } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import { type FollowParts, FollowedQueue } from './followed-queue.ts'
+import { FollowedQueue, type FollowParts } from './followed-queue.ts'
 import { keyOf, type QueueKey } from './queue-key.ts'
 
 const RETRY_MS = 500

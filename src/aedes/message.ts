@@ -54,7 +54,7 @@ export function nameOf(record: RecordView): string {
   return escaped(name, UNSAFE)
 }
 
-/** As it was published; one of another protocol is acknowledged by who asks for that. */
+/** As it was published; of one of another protocol the subscription decides between 0 and 1. */
 export function qosOf(record: RecordView): 0 | 1 | 2 {
   if (record.topic === AEDES_TOPIC) return 0
   const qos = record.property(PROPERTY.mqttQos)

@@ -1,7 +1,8 @@
 // Which broker the emitter and the persistence of an aedes stand on.
+
+import { type ConnectOptions, checkOptions } from '../client/options.ts'
 import { systemClock } from '../clock.ts'
 import { type ClusterBroker, openClusterBroker } from '../cluster/broker.ts'
-import { type ConnectOptions, checkOptions } from '../client/options.ts'
 import { BrokerError } from '../errors.ts'
 import type { Broker } from '../port/broker.ts'
 import { lentBroker } from '../port/lent-brokers.ts'

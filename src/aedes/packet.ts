@@ -16,10 +16,10 @@ export interface Packet {
   readonly clientId?: string | undefined
 }
 
-export type Fields = Record<string, unknown>
+export type PacketFields = Record<string, unknown>
 
 /** A packet in an outgoing queue: what is not in it has not been sent. */
-export function queuedPacket(fields: Fields): Packet {
+export function queuedPacket(fields: PacketFields): Packet {
   const { cmd = 'publish', brokerId, brokerCounter, topic, payload, messageId } = fields
   const { qos = 0, retain = false, dup = false } = fields
   const known = { cmd, brokerId, brokerCounter, topic, payload, qos, retain, dup, messageId }
@@ -32,7 +32,7 @@ const CARRIED: ReadonlySet<string> = new Set(['clientId', 'nl', 'properties', 'm
 
 const LINE_END = 10
 
-export function encodeFields({ payload, ...fields }: Fields): Buffer {
+export function encodeFields({ payload, ...fields }: PacketFields): Buffer {
   const isText = typeof payload === 'string'
   const body = isText ? Buffer.from(payload) : bytesOf(payload)
   const head = JSON.stringify({ fields, isText, hasPayload: payload !== undefined })
@@ -40,12 +40,12 @@ export function encodeFields({ payload, ...fields }: Fields): Buffer {
 }
 
 /** undefined for what was not encoded here. */
-export function decodeFields(value: Buffer): Fields | undefined {
+export function decodeFields(value: Buffer): PacketFields | undefined {
   const end = value.indexOf(LINE_END)
   if (end === -1) return undefined
   try {
     const { fields, isText, hasPayload } = JSON.parse(value.toString('utf8', 0, end)) as {
-      fields: Fields
+      fields: PacketFields
       isText: boolean
       hasPayload: boolean
     }

@@ -6,13 +6,13 @@ import { FollowedTopic, type TopicParts } from './followed-topic.ts'
 import { AEDES_TOPIC, isSystemName } from './message.ts'
 import { type QueueKey, queueOf } from './queue-key.ts'
 
-export interface FollowerParts extends TopicParts {
+export interface TopicFollowerParts extends TopicParts {
   /** A topic is followed no more. */
   readonly dropped: (topic: string) => void
 }
 
-export class Follower {
-  readonly #parts: FollowerParts
+export class TopicFollower {
+  readonly #parts: TopicFollowerParts
   readonly #topics: () => ReadonlySet<string>
   readonly #followed = new Map<string, FollowedTopic>()
   /** Filters by what they follow: a topic's name, or EVERY. */
@@ -20,7 +20,7 @@ export class Follower {
   readonly #opening = new Set<Promise<void>>()
   #isClosed = false
 
-  constructor(topics: () => ReadonlySet<string>, parts: FollowerParts) {
+  constructor(topics: () => ReadonlySet<string>, parts: TopicFollowerParts) {
     this.#topics = topics
     this.#parts = parts
   }
