@@ -11,7 +11,7 @@ import { needing } from '../support/needing.ts'
 const missing = await javaClientMissing()
 const testJms = needing('every test with Qpid JMS', missing)
 
-const CHECKS = 33
+const CHECKS = 34
 const PASSWORD = 'correct-horse'
 
 testJms('a JMS application finds its queues, topics and subscriptions', async (t) => {

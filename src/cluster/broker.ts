@@ -15,6 +15,7 @@ import type {
   ReceivedMessage,
   ReceiveRequest,
   SendBack,
+  Settlement,
   SettleResult,
 } from '../model/message.ts'
 import { decodeRecallHandle } from '../model/message-id.ts'
@@ -43,6 +44,7 @@ import { ClusterReplies } from './replies.ts'
 import { ChangingPublisher } from './states/changes.ts'
 import { remakeStateTopic, type StateLayout, stateLayout } from './states/state-topic.ts'
 import { ClusterStates } from './states/states.ts'
+import { publishAndSettle } from './together.ts'
 import { ClusterTransactions } from './transactions.ts'
 
 export interface ClusterParts {
@@ -120,11 +122,15 @@ export class ClusterBroker implements Broker {
     this.identity = { ...of, brokerId: 0, storeHost: NO_HOST }
     const given = new GivenCounts(clock)
     this.#given = given
-    this.topics = new ClusterTopics(parts)
+    this.topics = new ClusterTopics({
+      ...parts,
+      deleted: (topic) => this.#receiver.forget({ topic }),
+    })
     this.groups = new ClusterGroups({
       ...parts,
       topics: this.topics,
       given: (group, topic) => given.of(group, topic),
+      deleted: (group) => this.#receiver.forget({ group }),
     })
     this.cursors = new ClusterCursors({ ...parts, topics: this.topics })
     this.lookup = new ClusterLookup(parts)
@@ -171,8 +177,12 @@ export class ClusterBroker implements Broker {
     return this.#publisher.publishTogether(messages)
   }
 
-  publishAndSettle(): Promise<never> {
-    return Promise.reject(notBuilt('settling together with new messages'))
+  publishAndSettle(
+    messages: readonly NewMessage[],
+    settlements: readonly Settlement[],
+  ): Promise<readonly PublishReceipt[]> {
+    const [publisher, receiver] = [this.#publisher, this.#receiver]
+    return publishAndSettle({ publisher, receiver }, messages, settlements)
   }
 
   async recall(topic: string, handle: string): Promise<string> {

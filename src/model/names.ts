@@ -24,6 +24,8 @@ export const MQTT_CATCH_ALL_TOPIC = 'MQTT'
 export const STATE_TOPIC = 'TRIVET_STATE'
 /** Durable facts that are no messages: definitions, cursors, sessions. */
 export const FACT_TOPIC = 'rmq_sys_TRIVET_FACTS'
+/** A group that every RocketMQ broker has for tools; nothing is kept for it. */
+export const TOOLS_GROUP = 'TOOLS_CONSUMER'
 /** A light queue is addressed as a topic of one queue: this prefix and its filter. */
 export const LIGHT_QUEUE_PREFIX = '%LMQ%'
 /**

@@ -272,9 +272,14 @@ export interface Groups {
   delete(name: string, options?: { keepOffsets?: boolean }): Promise<void>
   /**
    * May consumers of the group receive this topic so? Not where its native members subscribe to
-   * something else. @throws SUBSCRIPTION_CONFLICT
+   * something else. @throws SUBSCRIPTION_CONFLICT; NOT_SUPPORTED where `receive` would
    */
-  checkReceiving(name: string, topic: string, filter: MessageFilter): Promise<void>
+  checkReceiving(
+    name: string,
+    topic: string,
+    filter: MessageFilter,
+    leavesRest?: boolean,
+  ): Promise<void>
   /**
    * Every queue of every topic the group ever committed or subscribed to, as of the call.
    * @throws GROUP_NOT_FOUND
@@ -293,7 +298,7 @@ export interface Cursors {
   committed(group: string, queue: QueueName): Promise<QueueOffset | undefined>
   /**
    * The offsets that the group could be handed now: those that wait to be handed out again,
-   * ascending, and new ones. @throws NOT_SUPPORTED where only the broker knows
+   * ascending, and new ones. Before a cluster new ones alone: what waits only its brokers know.
    */
   available(
     group: string,

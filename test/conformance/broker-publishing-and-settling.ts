@@ -22,31 +22,65 @@ async function working({ port }: BrokerUnderTest, ...bodies: string[]) {
 const ACK = { kind: 'ack' } as const
 
 export function publishingAndSettling(test: Case): void {
-  test('messages of several topics and acknowledgements hold together', async (t, at) => {
+  test(
+    'messages of several topics and acknowledgements hold together',
+    async (t, at) => {
+      const { port, pass } = at
+      const { from, to, receive } = await working(at, 'a', 'b')
+      const receipts = receiptsOf(await receive({ invisibleMs: 10_000 }))
+      const bodies = ['1', '2', '3']
+      const messages = [...bodies.map((body) => newMessage(to, { body })), newMessage(from)]
+      const settlements = receipts.map((receipt) => ({ receipt, verdict: ACK }))
+      const stored = await port.publishAndSettle(messages, settlements)
+      t.is(stored.length, 4)
+      t.deepEqual(await read(port, to, 3), bodies)
+      t.deepEqual(bodiesOf(await receive()), ['hello'])
+      const late = codesOf(await port.ack(receipts))
+      t.true(late.every((code) => code === 'RECEIPT_EXPIRED' || code === null))
+      await pass(20_000)
+      t.deepEqual(await receive({ waitMs: 0 }), [])
+    },
+    'together',
+  )
+
+  test(
+    'one message that is refused: nothing is stored and nothing settled',
+    async (t, at) => {
+      const { port } = at
+      const { to, receive } = await working(at, 'a')
+      const receipts = receiptsOf(await receive())
+      const messages = [newMessage(to), newMessage(to, { queueId: 77 })]
+      const settlements = receipts.map((receipt) => ({ receipt, verdict: ACK }))
+      t.is(await codeOf(port.publishAndSettle(messages, settlements)), 'QUEUE_NOT_FOUND')
+      t.is(Number((await firstQueue(port, to)).maxOffset), 0)
+      t.deepEqual(await port.ack(receipts), [null])
+    },
+    'together',
+  )
+
+  test('messages of one queue and acknowledgements hold together', async (t, at) => {
     const { port, pass } = at
-    const { from, to, receive } = await working(at, 'a', 'b')
+    const { to, receive } = await working(at, 'a', 'b')
     const receipts = receiptsOf(await receive({ invisibleMs: 10_000 }))
     const bodies = ['1', '2', '3']
-    const messages = [...bodies.map((body) => newMessage(to, { body })), newMessage(from)]
     const settlements = receipts.map((receipt) => ({ receipt, verdict: ACK }))
+    const messages = bodies.map((body) => newMessage(to, { body, orderingKey: 'k' }))
     const stored = await port.publishAndSettle(messages, settlements)
-    t.is(stored.length, 4)
-    t.deepEqual(await read(port, to, 3), bodies)
-    t.deepEqual(bodiesOf(await receive()), ['hello'])
-    const late = codesOf(await port.ack(receipts))
-    t.true(late.every((code) => code === 'RECEIPT_EXPIRED' || code === null))
+    t.is(stored.length, 3)
+    const { brokerName, queueId } = stored[0]!
+    t.deepEqual(await read(port, to, 3, { brokerName, queueId }), bodies)
     await pass(20_000)
     t.deepEqual(await receive({ waitMs: 0 }), [])
   })
 
-  test('one message that is refused: nothing is stored and nothing settled', async (t, at) => {
+  test('messages of one queue that are refused: nothing is settled', async (t, at) => {
     const { port } = at
     const { to, receive } = await working(at, 'a')
     const receipts = receiptsOf(await receive())
-    const messages = [newMessage(to), newMessage(to, { queueId: 77 })]
+    const nowhere = { queueId: 77 }
     const settlements = receipts.map((receipt) => ({ receipt, verdict: ACK }))
+    const messages = [newMessage(to, nowhere), newMessage(to, nowhere)]
     t.is(await codeOf(port.publishAndSettle(messages, settlements)), 'QUEUE_NOT_FOUND')
-    t.is(Number((await firstQueue(port, to)).maxOffset), 0)
     t.deepEqual(await port.ack(receipts), [null])
   })
 
@@ -85,24 +119,28 @@ export function publishingAndSettling(test: Case): void {
     t.deepEqual(new Map(again), new Map([['nack', 2], ['release', 1]])) // biome-ignore format: pairs
   })
 
-  test('messages alone, ordered and delayed ones among them, are stored in the order of the calls', async (t, at) => {
-    const { port, pass } = at
-    const to = await newTopic(port, 4)
-    const calls = [0, 1, 2, 3, 4].map((i) => {
-      const shape = { orderingKey: 'k', body: String(i) }
-      const late = newMessage(to, { ...shape, properties: { TIMER_DELAY_MS: '60000' } })
-      return port.publishAndSettle(
-        i === 2 ? [newMessage(to, shape), late] : [newMessage(to, shape)],
-        [],
-      )
-    })
-    const stored = (await Promise.all(calls)).map(([first]) => first!)
-    const { brokerName, queueId } = stored[0]!
-    t.deepEqual(await read(port, to, 5, { brokerName, queueId }), ['0', '1', '2', '3', '4'])
-    const last = read(port, to, 1, { brokerName, queueId, offset: 5 })
-    await pass(70_000)
-    t.deepEqual(await last, ['2'])
-  })
+  test(
+    'messages alone, ordered and delayed ones among them, are stored in the order of the calls',
+    async (t, at) => {
+      const { port, pass } = at
+      const to = await newTopic(port, 4)
+      const calls = [0, 1, 2, 3, 4].map((i) => {
+        const shape = { orderingKey: 'k', body: String(i) }
+        const late = newMessage(to, { ...shape, properties: { TIMER_DELAY_MS: '60000' } })
+        return port.publishAndSettle(
+          i === 2 ? [newMessage(to, shape), late] : [newMessage(to, shape)],
+          [],
+        )
+      })
+      const stored = (await Promise.all(calls)).map(([first]) => first!)
+      const { brokerName, queueId } = stored[0]!
+      t.deepEqual(await read(port, to, 5, { brokerName, queueId }), ['0', '1', '2', '3', '4'])
+      const last = read(port, to, 1, { brokerName, queueId, offset: 5 })
+      await pass(70_000)
+      t.deepEqual(await last, ['2'])
+    },
+    'together',
+  )
 
   test('settlements alone hold together too', async (t, at) => {
     const { port } = at

@@ -85,6 +85,29 @@ export function receiving(test: Case): void {
     t.deepEqual(await receive(early), ['old', 'new'])
   })
 
+  test('a group that is deleted and made again starts where its new consumer says', async (t, {
+    port,
+  }) => {
+    const topic = await newTopic(port)
+    const group = await newGroup(port)
+    const receive = async (shape: object = {}) => {
+      const request = receiveRequest(topic, group, { startAt: 'last', ...shape })
+      const messages = await port.receive(request)
+      await port.ack(receiptsOf(messages))
+      return bodiesOf(messages)
+    }
+    t.deepEqual(await receive(), [])
+    await send(port, topic, 'a')
+    t.deepEqual(await receive({ waitMs: WAIT_MS }), ['a'])
+    await port.groups.delete(group)
+    await send(port, topic, 'missed')
+    await read(port, topic, 2)
+    await port.groups.ensure(group)
+    t.deepEqual(await receive(), [])
+    await send(port, topic, 'b')
+    t.deepEqual(await receive({ waitMs: WAIT_MS }), ['b'])
+  })
+
   test('a receive waits for a message, comes back empty at its time, and ends with its signal', async (t, {
     port,
     pass,

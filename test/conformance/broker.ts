@@ -31,7 +31,7 @@ export interface BrokerUnderTest {
 export interface Differences {
   /** No light queues. */
   readonly lightQueues?: true
-  /** `available` is not known: NOT_SUPPORTED. */
+  /** `available` tells of new messages alone. */
   readonly available?: true
   /** A message is not kept from a consumer, and notes are lost. */
   readonly handBack?: true
@@ -45,7 +45,7 @@ export interface Differences {
   readonly pops?: true
   /** No half messages: NOT_SUPPORTED. */
   readonly transactions?: true
-  /** Messages and settlements are not one transaction: NOT_SUPPORTED. */
+  /** Messages of one transaction go to one queue; what is received is settled behind them. */
   readonly together?: true
   /** No gateway of this port has native clients, which replies are pushed to. */
   readonly replies?: true
@@ -101,7 +101,7 @@ export function brokerSuite(brokerOf: () => BrokerUnderTest, differences: Differ
   receiving(run)
   settling(run)
   if (!differences.pops) popping(run)
-  if (!differences.together) publishingAndSettling(run)
+  publishingAndSettling(run)
   if (!differences.transactions) transactions(run)
   definitions(run)
   membership(run)

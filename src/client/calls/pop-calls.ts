@@ -61,22 +61,18 @@ export async function popMessages(
   return [...recordsOf(response.body)].map((record) => {
     const { queueId, queueOffset: offset } = record
     const given = record.property(PROPERTY.popCheck)
-    const made = { popTime, invisibleTime, reviveQid, brokerName, queueId, offset }
-    const own: PopHandle = {
-      ...made,
+    const handle: PopHandle = (given === undefined ? undefined : parseHandle(given)) ?? {
+      ...{ popTime, invisibleTime, reviveQid, brokerName, queueId, offset },
       startOffset: starts.get(queueId) ?? offset,
       retryKind: '0',
     }
-    return {
-      record,
-      handle: (given === undefined ? undefined : parseHandle(given)) ?? own,
-      retries: counts.get(`qo${queueId}%${offset}`) ?? 0,
-    }
+    return { record, handle, retries: counts?.get(`qo${queueId}%${offset}`) ?? 0 }
   })
 }
 
 /** `0 qo2%17 1;0 2 0`: of a message by its place, and of a whole queue. */
-function orderCounts(info = ''): ReadonlyMap<string, number> {
+function orderCounts(info = ''): ReadonlyMap<string, number> | undefined {
+  if (info === '') return undefined
   return new Map(
     info.split(';').map((entry) => {
       const [, place = '', count = ''] = entry.split(' ')

@@ -46,7 +46,7 @@ export class PopSettlement implements Settlement {
   }
 
   async ack(): Promise<void> {
-    await this.#settle((handle) => this.#parts.acks.add(this.#ackOf(handle), handle.brokerName))
+    await this.#settle((handle) => this.#parts.acks.add(this.#of, handle))
   }
 
   async nack(delivery: Delivery, delayMs: number | undefined): Promise<void> {
@@ -77,7 +77,7 @@ export class PopSettlement implements Settlement {
       maxReconsumeTimes: 0,
     }
     await sendBack(connection, fields, { timeoutMs })
-    await acks.add(this.#ackOf(handle), handle.brokerName)
+    await acks.add(this.#of, handle)
   }
 
   /** @throws RECEIPT_EXPIRED */
@@ -103,8 +103,8 @@ export class PopSettlement implements Settlement {
     }
   }
 
-  #ackOf(handle: PopHandle): BatchAck {
-    return { ...handle, group: this.#group, topic: this.#topic, offsets: [handle.offset] }
+  get #of(): AckOf {
+    return { group: this.#group, topic: this.#topic }
   }
 }
 
@@ -114,27 +114,36 @@ const expired = (): BrokerError =>
 /** Entries of one request, each of one POP and queue; brokers of ours take four times as many. */
 const ENTRIES_MAX = 1024
 
+/** Whose message it is. */
+type AckOf = Pick<BatchAck, 'group' | 'topic'>
+
+interface Gathered extends BatchAck {
+  readonly offsets: number[]
+}
+
 /** Requests for each broker and turn of the event loop: one, unless there is too much for that. */
 export class AckLine {
   readonly #brokers: Brokers
   readonly #timeoutMs: number
-  readonly #waiting = new Map<string, { acks: BatchAck[]; sent: Promise<void> }>()
+  readonly #waiting = new Map<string, { acks: Gathered[]; sent: Promise<void> }>()
 
   constructor(brokers: Brokers, timeoutMs: number) {
     this.#brokers = brokers
     this.#timeoutMs = timeoutMs
   }
 
-  add(ack: BatchAck, brokerName: string): Promise<void> {
+  /** Those of one request settle with one promise. */
+  add(of: AckOf, handle: PopHandle): Promise<void> {
+    const { brokerName } = handle
     const line = this.#waiting.get(brokerName)
-    if (line !== undefined && addTo(line.acks, ack)) return line.sent
-    const acks = [ack]
+    if (line !== undefined && addTo(line.acks, of, handle)) return line.sent
+    const acks = [gathered(of, handle)]
     const sent = this.#send(brokerName, acks)
     this.#waiting.set(brokerName, { acks, sent })
     return sent
   }
 
-  async #send(brokerName: string, acks: BatchAck[]): Promise<void> {
+  async #send(brokerName: string, acks: Gathered[]): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve))
     if (this.#waiting.get(brokerName)?.acks === acks) this.#waiting.delete(brokerName)
     const options = { timeoutMs: this.#timeoutMs }
@@ -143,22 +152,26 @@ export class AckLine {
   }
 }
 
+const gathered = (of: AckOf, handle: PopHandle): Gathered => ({
+  ...{ ...handle, group: of.group, topic: of.topic },
+  offsets: [handle.offset],
+})
+
 /** With the last entry, where they are of one POP and queue. False when there is no room. */
-function addTo(acks: BatchAck[], ack: BatchAck): boolean {
+function addTo(acks: Gathered[], of: AckOf, handle: PopHandle): boolean {
   const last = acks.at(-1)!
-  if (isOfOnePop(last, ack)) {
-    acks[acks.length - 1] = { ...last, offsets: [...last.offsets, ...ack.offsets] }
-  } else if (acks.length < ENTRIES_MAX) acks.push(ack)
+  if (isOfOnePop(last, of, handle)) last.offsets.push(handle.offset)
+  else if (acks.length < ENTRIES_MAX) acks.push(gathered(of, handle))
   else return false
   return true
 }
 
-const isOfOnePop = (one: BatchAck, other: BatchAck): boolean =>
-  one.queueId === other.queueId &&
-  one.popTime === other.popTime &&
-  one.startOffset === other.startOffset &&
-  one.reviveQid === other.reviveQid &&
-  one.retryKind === other.retryKind &&
-  one.invisibleTime === other.invisibleTime &&
-  one.topic === other.topic &&
-  one.group === other.group
+const isOfOnePop = (one: BatchAck, of: AckOf, handle: PopHandle): boolean =>
+  one.queueId === handle.queueId &&
+  one.popTime === handle.popTime &&
+  one.startOffset === handle.startOffset &&
+  one.reviveQid === handle.reviveQid &&
+  one.retryKind === handle.retryKind &&
+  one.invisibleTime === handle.invisibleTime &&
+  one.topic === of.topic &&
+  one.group === of.group

@@ -2,6 +2,7 @@
 // on. No state is kept for the reader, here or at the broker.
 import { BrokerError } from '../../errors.ts'
 import { EXPRESSION_TYPE, selects } from '../../model/message-filter.ts'
+import { TOOLS_GROUP } from '../../model/names.ts'
 import { recordsOf } from '../../model/record.ts'
 import type { RemotingConnection } from '../../remoting/connection.ts'
 import { PULL_FLAG } from '../../remoting/requests/pull.ts'
@@ -12,7 +13,6 @@ import type { Brokers } from '../routes/brokers.ts'
 import type { Routes } from '../routes/routes.ts'
 import { Delivery, type Message } from './delivery.ts'
 import { checkCount, filterOf, type Tags } from './subscribe-options.ts'
-import { TOOLS_GROUP } from './topic-reader.ts'
 
 /** An answer that is held at the broker comes this much later than asked for, at most. */
 const ANSWER_MS = 5000

@@ -1,5 +1,6 @@
 // Reads a topic without a consumer group, from a given place on: no settlement, no committed
 // offset. For watching, replay and tools.
+import { TOOLS_GROUP } from '../../model/names.ts'
 import { onAbort } from '../calls/abort.ts'
 import { Mailbox } from '../calls/mailbox.ts'
 import { checkNames, KIND, type Kind } from '../calls/option-names.ts'
@@ -8,8 +9,6 @@ import { GroupMember, type MemberContext } from './group-member.ts'
 import type { StartAt } from './start-offset.ts'
 import { memberOptions, type Tags } from './subscribe-options.ts'
 
-/** A group that every RocketMQ broker has for tools; nothing is kept for it. */
-export const TOOLS_GROUP = 'TOOLS_CONSUMER'
 const PREFETCH_DEFAULT = 256
 
 export interface ReadOptions {

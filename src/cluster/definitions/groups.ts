@@ -4,6 +4,7 @@ import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { type GroupDefinition, groupDefaults } from '../../model/group.ts'
 import type { QueueLag } from '../../model/message.ts'
+import type { MessageFilter } from '../../model/message-filter.ts'
 import { checkGroupName, deadLetterTopic, retryTopic } from '../../model/names.ts'
 import { queueOffset } from '../../model/positions.ts'
 import type { RecentCounts } from '../../model/status.ts'
@@ -32,6 +33,8 @@ interface Parts {
   readonly options: ClusterOptions
   readonly topics: ClusterTopics
   readonly given: (group: string, topic: string | undefined) => RecentCounts
+  /** The group is deleted. */
+  readonly deleted?: ((group: string) => void) | undefined
 }
 
 export class ClusterGroups implements Groups {
@@ -118,10 +121,18 @@ export class ClusterGroups implements Groups {
     await masters.change(all, REQUEST.deleteGroup, `deleting the group '${name}'`, asked)
     this.#ensured.delete(name)
     this.#withDeadLetters.delete(name)
+    this.#parts.deleted?.(name)
   }
 
   /** The masters know what their native members want, and refuse what differs. */
-  async checkReceiving(): Promise<void> {}
+  async checkReceiving(
+    _name: string,
+    _topic: string,
+    _filter: MessageFilter,
+    leavesRest = false,
+  ): Promise<void> {
+    if (leavesRest) throw leavesNothing()
+  }
 
   async lags(name: string): Promise<readonly QueueLag[]> {
     const { queues } = await this.#admin.describe(name, this.#limits)
@@ -143,6 +154,14 @@ export class ClusterGroups implements Groups {
 }
 
 const ignore = (): void => {}
+
+/** A broker that is asked to filter passes over, for the whole group, what it does not hand out. */
+export const leavesNothing = (): BrokerError =>
+  new BrokerError(
+    'NOT_SUPPORTED',
+    'before a cluster a consumer cannot leave what its selector does not want to the others of ' +
+      'its group; give it a group of its own, or filter by tag',
+  )
 
 const notFound = (name: string): BrokerError =>
   new BrokerError('GROUP_NOT_FOUND', `the group '${name}' does not exist`)

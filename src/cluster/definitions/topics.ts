@@ -29,6 +29,8 @@ interface Parts {
   readonly links: Links
   readonly clock: Clock
   readonly options: ClusterOptions
+  /** The topic is deleted. */
+  readonly deleted?: ((topic: string) => void) | undefined
 }
 
 export class ClusterTopics implements Topics {
@@ -157,6 +159,7 @@ export class ClusterTopics implements Topics {
     for (const [master, table] of this.#tables) {
       this.#tables.set(master, new Map([...table].filter(([topic]) => topic !== name)))
     }
+    this.#parts.deleted?.(name)
     this.#watchers.tell(name)
   }
 

@@ -77,6 +77,7 @@ export class ClusterPublisher {
   async publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
     const items = messages.map((message) => this.#item(message, false))
     const { topic } = messages[0]!
+    if (items.length > 1 && items.some(({ isAlone }) => isAlone)) throw notTogether()
     const results = await new Promise<readonly PublishResult[]>((resolve) =>
       this.#add(topic, items, resolve),
     )
@@ -206,6 +207,13 @@ const batchTooLarge = (bytes: number): BrokerError =>
   new BrokerError(
     'MESSAGE_TOO_LARGE',
     `a batch of ${bytes} bytes is too large; ${TOGETHER_BYTES_MAX} is the most`,
+  )
+
+const notTogether = (): BrokerError =>
+  new BrokerError(
+    'NOT_SUPPORTED',
+    'a message with a delay or a priority, or a half message, goes to a cluster by itself: in a ' +
+      'batch it would lose that',
   )
 
 const busy = (bytes: number): BrokerError =>

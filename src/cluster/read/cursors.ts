@@ -41,8 +41,10 @@ export class ClusterCursors implements Cursors {
     return queueOffset(readFields(OFFSET, answer.fields).offset)
   }
 
-  async available(): Promise<never> {
-    throw new BrokerError('NOT_SUPPORTED', 'only the broker knows what it would hand out')
+  /** What was popped and comes again is in no place that a reader could be told of. */
+  async available(group: string, queue: QueueName): ReturnType<Cursors['available']> {
+    const next = await this.committed(group, queue)
+    return { waiting: [], next: next ?? (await this.range(queue)).minOffset }
   }
 
   async commit(group: string, queue: QueueName, offset: QueueOffset): Promise<void> {

@@ -1,11 +1,10 @@
 // Reading by position at the brokers of a cluster.
 import { type CallOptions, pull } from '../../client/calls/calls.ts'
-import { TOOLS_GROUP } from '../../client/consume/topic-reader.ts'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { PullRequest, PullResult } from '../../model/message.ts'
 import { EXPRESSION_TYPE, selects } from '../../model/message-filter.ts'
-import { checkTopicName, isLightQueue } from '../../model/names.ts'
+import { checkTopicName, isLightQueue, TOOLS_GROUP } from '../../model/names.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { recordsOf } from '../../model/record.ts'
 import { PULL_FLAG } from '../../remoting/requests/pull.ts'

@@ -2,7 +2,7 @@
 // change of its time replaces.
 import type { Receipt } from '../../model/message.ts'
 import type { LogPosition } from '../../model/positions.ts'
-import type { BatchAck, PopHandle } from '../../remoting/requests/pop.ts'
+import type { PopHandle } from '../../remoting/requests/pop.ts'
 
 export class PopReceipt {
   readonly group: string
@@ -34,10 +34,6 @@ export class PopReceipt {
   /** As the Broker port shows it. */
   get sealed(): Receipt {
     return this as unknown as Receipt
-  }
-
-  ackOf(handle: PopHandle): BatchAck {
-    return { ...handle, group: this.group, topic: this.topic, offsets: [handle.offset] }
   }
 }
 

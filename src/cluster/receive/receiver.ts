@@ -15,7 +15,7 @@ import { selects } from '../../model/message-filter.ts'
 import { checkGroupName, checkTopicName, isLightQueue } from '../../model/names.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import type { PopHandle } from '../../remoting/requests/pop.ts'
-import type { ClusterGroups } from '../definitions/groups.ts'
+import { type ClusterGroups, leavesNothing } from '../definitions/groups.ts'
 import type { ClusterTopics } from '../definitions/topics.ts'
 import type { Links } from '../links.ts'
 import type { ClusterOptions } from '../options.ts'
@@ -50,8 +50,8 @@ export class ClusterReceiver {
   readonly #lines = new Map<string, PopLine>()
   /** Under way; they never reject. */
   readonly #settling = new Set<Promise<unknown>>()
-  /** Groups whose places in a topic there are. */
-  readonly #started = new Map<string, Promise<void>>()
+  /** Groups whose places in a topic there are, each while one of its lines is. */
+  readonly #started = new Map<string, Started>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -102,8 +102,50 @@ export class ClusterReceiver {
     })
   }
 
+  /** @throws RECEIPT_EXPIRED for one that is not the caller's any more */
+  checkHeld(receipts: readonly Receipt[]): void {
+    const nowMs = this.#parts.clock.monotonic()
+    for (const receipt of receipts) {
+      const { handle, endMs } = unsealed(receipt)
+      if (handle === undefined || nowMs >= endMs) throw expired()
+    }
+  }
+
   ack(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
-    return this.#settleAll(receipts, (receipt, handle) => this.#ack(receipt, handle))
+    const isExtending = receipts.some((receipt) => unsealed(receipt).extending !== undefined)
+    return isExtending
+      ? this.#settleAll(receipts, (receipt, handle) => this.#acks.add(receipt, handle))
+      : this.#track(this.#ackAll(receipts))
+  }
+
+  /** Without a promise for each: what goes in one request is answered together. */
+  async #ackAll(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
+    const nowMs = this.#parts.clock.monotonic()
+    const results: SettleResult[] = []
+    const asked = new Map<Promise<void>, { at: number; handle: PopHandle }[]>()
+    for (const [at, sealed] of receipts.entries()) {
+      const receipt = unsealed(sealed)
+      const { handle, endMs } = receipt
+      if (handle === undefined || nowMs >= endMs) {
+        results.push(expired())
+        continue
+      }
+      receipt.handle = undefined
+      results.push(null)
+      const sent = this.#acks.add(receipt, handle)
+      const together = asked.get(sent)
+      if (together === undefined) asked.set(sent, [{ at, handle }])
+      else together.push({ at, handle })
+    }
+    const failed = (thrown: unknown, acks: readonly { at: number; handle: PopHandle }[]): void => {
+      for (const { at, handle } of acks) {
+        unsealed(receipts[at]!).handle = handle
+        results[at] = BrokerError.from(thrown)
+      }
+    }
+    const sending = [...asked].map(([sent, acks]) => sent.catch((error) => failed(error, acks)))
+    await Promise.all(sending)
+    return results
   }
 
   nack(receipts: readonly Receipt[], delayMs?: number): Promise<readonly SettleResult[]> {
@@ -177,15 +219,25 @@ export class ClusterReceiver {
 
   /** A broker that is asked to begin at the end hands out each queue's last message too. */
   async #startAtEnd({ group, topic }: ReceiveRequest): Promise<void> {
-    const key = JSON.stringify([group, topic])
-    let starting = this.#started.get(key)
-    if (starting === undefined) {
-      starting = this.#commitEnds(group, topic)
+    const key = startKey({ group, topic })
+    let started = this.#started.get(key)
+    if (started === undefined) {
+      started = { group, topic, done: this.#commitEnds(group, topic) }
       if (this.#started.size >= STARTED_MAX) this.#started.clear()
-      this.#started.set(key, starting)
-      starting.catch(() => this.#started.delete(key))
+      this.#started.set(key, started)
+      const forget = (): void => {
+        if (this.#started.get(key) === started) this.#started.delete(key)
+      }
+      started.done.catch(forget)
     }
-    await starting
+    await started.done
+  }
+
+  /** With a group, or a topic, its places went. */
+  forget(of: { readonly group?: string; readonly topic?: string }): void {
+    for (const [key, { group, topic }] of this.#started) {
+      if (group === of.group || topic === of.topic) this.#started.delete(key)
+    }
   }
 
   async #commitEnds(group: string, topic: string): Promise<void> {
@@ -208,7 +260,11 @@ export class ClusterReceiver {
         clock,
         handBack: (popped) =>
           this.release(popped.map((one) => this.#receiptOf(request, one).sealed)),
-        idle: () => void this.#lines.delete(key),
+        idle: () => {
+          this.#lines.delete(key)
+          // An operator may move, or delete, what has no consumers.
+          this.#started.delete(startKey(request))
+        },
       })
       this.#lines.set(key, line)
     }
@@ -290,13 +346,13 @@ export class ClusterReceiver {
         }
       }),
     )
+    return this.#track(settling)
+  }
+
+  #track<T>(settling: Promise<T>): Promise<T> {
     this.#settling.add(settling)
     void settling.finally(() => this.#settling.delete(settling))
     return settling
-  }
-
-  async #ack(receipt: PopReceipt, handle: PopHandle): Promise<void> {
-    await this.#acks.add(receipt.ackOf(handle), handle.brokerName)
   }
 
   async #release(receipt: PopReceipt, handle: PopHandle): Promise<void> {
@@ -318,7 +374,7 @@ export class ClusterReceiver {
       maxReconsumeTimes: 0,
     }
     await sendBack(connection, fields, limits)
-    await this.#ack(receipt, handle)
+    await this.#acks.add(receipt, handle)
   }
 
   /** @throws RECEIPT_EXPIRED */
@@ -341,6 +397,15 @@ export class ClusterReceiver {
   }
 }
 
+interface Started {
+  readonly group: string
+  readonly topic: string
+  readonly done: Promise<void>
+}
+
+const startKey = ({ group, topic }: Pick<Started, 'group' | 'topic'>): string =>
+  JSON.stringify([group, topic])
+
 /** Requests alike: what one is handed the other may be. */
 const lineKey = (request: ReceiveRequest): string => {
   const { group, topic, queueId, brokerName, filter, ordered, invisibleMs, startAt } = request
@@ -362,10 +427,7 @@ function check({ topic, group, maxMessages, invisibleMs, leavesRest }: ReceiveRe
   if (isLightQueue(topic)) {
     throw new BrokerError('NOT_SUPPORTED', 'a cluster of RocketMQ has no light queues')
   }
-  if (leavesRest) {
-    const text = 'a consumer of a cluster cannot leave what its selector does not want to others'
-    throw new BrokerError('NOT_SUPPORTED', text)
-  }
+  if (leavesRest) throw leavesNothing()
   checkTopicName(topic)
   checkGroupName(group)
   if (!(maxMessages >= 1)) throw invalid('maxMessages', maxMessages)

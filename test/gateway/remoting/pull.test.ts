@@ -38,6 +38,15 @@ test('a pull of a topic that does not exist creates it', async (t) => {
   t.is((await pull(await connect(), { topic: 'New' })).code, 19)
 })
 
+test('a tool, or a gateway that reads, does not bring a deleted topic back', async (t) => {
+  const { broker, connect } = await startFrontEnd(t)
+  const connection = await connect()
+  await send(connection, { topic: 'T' })
+  await broker.topics.delete('T')
+  t.is((await pull(connection, { topic: 'T', group: 'TOOLS_CONSUMER', sysFlag: 6 })).code, 17)
+  t.is(await broker.topics.get('T'), undefined)
+})
+
 test('a pull where topics are not created is told so', async (t) => {
   const { connect } = await startFrontEnd(t, { broker: { autoCreateTopics: false } })
   const answer = await pull(await connect(), { topic: 'New' })

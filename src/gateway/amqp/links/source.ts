@@ -190,8 +190,9 @@ function filterOf(source: SourceTerminus, address: Address): MessageFilter {
 }
 
 async function checkGroup(source: GroupSource, { broker }: Peer): Promise<void> {
-  await broker.groups.ensure(source.group)
-  await broker.groups.checkReceiving(source.group, source.topic, source.filter)
+  const { group, topic, filter, leavesRest } = source
+  await broker.groups.ensure(group)
+  await broker.groups.checkReceiving(group, topic, filter, leavesRest)
 }
 
 async function openQueues(

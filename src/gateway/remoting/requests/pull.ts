@@ -5,7 +5,7 @@ import { getI32, putU64 } from '../../../model/bytes.ts'
 import type { GroupDefinition } from '../../../model/group.ts'
 import type { PullRequest, PullResult } from '../../../model/message.ts'
 import { type MessageFilter, parseMessageFilter } from '../../../model/message-filter.ts'
-import { isLightQueue, topicOfWire } from '../../../model/names.ts'
+import { isLightQueue, TOOLS_GROUP, topicOfWire } from '../../../model/names.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { QUEUE_OFFSET_AT, storeTimestampOf } from '../../../model/record.ts'
 import { EVERY_TAG } from '../../../model/tag-filter.ts'
@@ -47,7 +47,7 @@ export async function servePull(call: HeldCall, pull: PullFields): Promise<Answe
   checkPull(call, pull)
   // Before anything is waited for, or a commit that was sent behind it would be undone by it.
   const committing = commitRiding(call, pull)
-  if (!(await isThereOrMayCreate(call, pull.topic))) {
+  if (!(await isThereOrMayCome(call, pull))) {
     throw new BrokerError('TOPIC_NOT_FOUND', `topic '${pull.topic}' does not exist`)
   }
   const group = await groupOf(call, pull.consumerGroup)
@@ -56,6 +56,16 @@ export async function servePull(call: HeldCall, pull: PullFields): Promise<Answe
   // The group may have been made since.
   if (committing !== undefined && !(await committing)) await commitRiding(call, pull)
   return answerOf(call, pull, await read(call, pull, filter))
+}
+
+/**
+ * Tools read what is there, and gateways read by their group: a topic that an operator deletes under
+ * its readers does not come back by their next pull.
+ */
+async function isThereOrMayCome(call: HeldCall, pull: PullFields): Promise<boolean> {
+  const { topic, consumerGroup } = pull
+  if (consumerGroup !== TOOLS_GROUP || isLightQueue(topic)) return isThereOrMayCreate(call, topic)
+  return (await call.context.broker.topics.get(topic)) !== undefined
 }
 
 /**

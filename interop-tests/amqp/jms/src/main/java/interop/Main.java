@@ -75,6 +75,7 @@ public final class Main {
         checks.put("a message that keeps failing waits for another consumer", this::redeliveryPolicy);
         checks.put("a message that keeps failing and is rejected is dead", this::rejectingPolicy);
         checks.put("a browser sees what is there and takes nothing", this::browse);
+        checks.put("a browser sees what was handed back", this::browseBack);
         checks.put("a topic's subscribers all get everything from then on", this::topic);
         checks.put("a durable subscription survives its connection", this::durable);
         checks.put("a shared durable subscription", this::shared);
@@ -354,6 +355,16 @@ public final class Main {
             for (Enumeration<?> all = browser.getEnumeration(); all.hasMoreElements(); all.nextElement()) seen++;
             browser.close();
             same(20, seen);
+            MessageConsumer consumer = session.createConsumer(queue);
+            for (int i = 0; i < 20; i++) got(consumer);
+        });
+    }
+
+    private void browseBack() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("browse.back"));
+            MessageProducer producer = session.createProducer(queue);
+            for (int i = 0; i < 20; i++) producer.send(session.createTextMessage("m" + i));
             MessageConsumer consumer = session.createConsumer(queue);
             for (int i = 0; i < 18; i++) got(consumer);
             consumer.close();
