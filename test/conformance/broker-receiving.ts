@@ -1,4 +1,6 @@
 import type { ReceivedMessage } from '../../src/model/message.ts'
+import { recordsOf } from '../../src/model/record.ts'
+import { parseSelector, parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
 import { tagFilterOf } from '../../src/model/tag-filter.ts'
 import {
   bodiesOf,
@@ -83,6 +85,38 @@ export function receiving(test: Case): void {
       bodiesOf(await port.receive(receiveRequest(topic, group, { waitMs: WAIT_MS })))
     t.deepEqual(await receive(late), ['new'])
     t.deepEqual(await receive(early), ['old', 'new'])
+  })
+
+  test('a condition and a JMS selector choose for receivers and for readers', async (t, {
+    port,
+  }) => {
+    const topic = await newTopic(port)
+    const queue = await firstQueue(port, topic)
+    for (const [body, tag, n] of [
+      ['a', 'x', 1],
+      ['b', 'y', 2],
+      ['c', 'y', 3],
+    ] as const) {
+      await port.publish([newMessage(topic, { ...queue, body, tag, properties: { n: `${n}` } })])
+    }
+    await read(port, topic, 3)
+    for (const [filter, chosen] of [
+      [parseSqlFilter('n > 1 AND n < 3'), ['b']],
+      [parseSelector("JMSType = 'y'"), ['b', 'c']],
+    ] as const) {
+      const pulled = await port.pull(pullRequest(topic, { ...queue, filter, maxMessages: 32 }))
+      t.deepEqual(
+        [...recordsOf(pulled.records)].map(({ body }) => body.toString()),
+        chosen,
+      )
+      const group = await newGroup(port)
+      const received: ReceivedMessage[] = []
+      while (received.length < chosen.length) {
+        const asked = receiveRequest(topic, group, { filter, waitMs: WAIT_MS, maxMessages: 32 })
+        received.push(...(await port.receive(asked)))
+      }
+      t.deepEqual(bodiesOf(received), chosen)
+    }
   })
 
   test('a group that is deleted and made again starts where its new consumer says', async (t, {

@@ -11,6 +11,7 @@ import { PULL_FLAG } from '../../remoting/requests/pull.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import type { Links } from '../links.ts'
 import type { ClusterOptions } from '../options.ts'
+import { filterOfPull } from './broker-filter.ts'
 import { isGone } from './expiry.ts'
 
 /** A held answer comes this much later than asked for, at most. */
@@ -80,7 +81,8 @@ export class ClusterPuller {
   }
 
   async #ask(request: PullRequest): Promise<PullResult> {
-    const { topic, queueId, brokerName, offset, maxMessages, filter, waitMs, signal } = request
+    const { topic, queueId, brokerName, offset, maxMessages, waitMs, signal } = request
+    const { kind, expression } = filterOfPull(request.filter)
     const connection = await this.#parts.links.brokers.connection(brokerName, { signal })
     const limits: CallOptions = { timeoutMs: waitMs + ANSWER_MS, signal }
     const flags = PULL_FLAG.subscription | PULL_FLAG.many
@@ -93,9 +95,9 @@ export class ClusterPuller {
       sysFlag: waitMs > 0 ? flags | PULL_FLAG.suspend : flags,
       commitOffset: 0,
       suspendTimeoutMillis: Math.floor(waitMs),
-      subscription: filter.expression,
+      subscription: expression,
       subVersion: 0,
-      expressionType: EXPRESSION_TYPE[filter.kind],
+      expressionType: EXPRESSION_TYPE[kind],
     }
     const answer = await pull(connection, fields, limits)
     return this.#chosen(request, answer)

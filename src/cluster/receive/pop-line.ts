@@ -12,6 +12,7 @@ import { EXPRESSION_TYPE } from '../../model/message-filter.ts'
 import { INIT_AT_END, POP_MESSAGES_MAX, type PopFields } from '../../remoting/requests/pop.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import type { Links } from '../links.ts'
+import { filterOfPop } from '../read/broker-filter.ts'
 
 /** One request is held so long at most; then the next is. */
 const HELD_MS_MAX = 15_000
@@ -203,7 +204,8 @@ export class PopLine {
   }
 
   #fieldsOf(request: ReceiveRequest): PopFields {
-    const { group, topic, queueId, maxMessages, invisibleMs, filter, ordered, startAt } = request
+    const { group, topic, queueId, maxMessages, invisibleMs, ordered, startAt } = request
+    const { kind, expression } = filterOfPop(request.filter)
     return {
       consumerGroup: group,
       topic,
@@ -213,8 +215,8 @@ export class PopLine {
       pollTime: 0,
       bornTime: 0,
       initMode: startAt === 'last' ? INIT_AT_END : 0,
-      expType: EXPRESSION_TYPE[filter.kind],
-      exp: filter.expression,
+      expType: EXPRESSION_TYPE[kind],
+      exp: expression,
       order: ordered,
       ...(ordered && { attemptId: `${this.#id}#${++this.#attempts}` }),
     }

@@ -59,8 +59,8 @@ export async function servePull(call: HeldCall, pull: PullFields): Promise<Answe
 }
 
 /**
- * Tools read what is there, and gateways read by their group: a topic that an operator deletes under
- * its readers does not come back by their next pull.
+ * Tools read what is there, and gateways read by their group: a topic that an operator deletes
+ * under its readers does not come back by their next pull.
  */
 async function isThereOrMayCome(call: HeldCall, pull: PullFields): Promise<boolean> {
   const { topic, consumerGroup } = pull
