@@ -24,6 +24,7 @@ import {
 import { BROKER_ROLES, REPLICATION_SETTINGS, replicationProblems } from './replication/options.ts'
 import { lazyJsonSchema, leavesOf } from './schema.ts'
 import { CONFIG_FILE_ENV, type Layered, layer, type Setting, settingAt } from './settings.ts'
+import { TRACING_SETTINGS } from './tracing/options.ts'
 
 const port = (fallback: number) =>
   z.int().min(0).max(65_535).default(fallback).describe('TCP port; 0 takes a free one.')
@@ -317,6 +318,10 @@ const declared = z.strictObject({
     .strictObject(JWT_SETTINGS)
     .prefault({})
     .describe('JSON Web Tokens, which clients show in the place of a password.'),
+  tracing: z
+    .strictObject(TRACING_SETTINGS)
+    .prefault({})
+    .describe('Traces of messages by OpenTelemetry.'),
   users: z
     .record(z.string().min(1), user)
     .default({})

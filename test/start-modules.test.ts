@@ -31,7 +31,7 @@ test('a start with the defaults loads these packages and no protocol that waits 
     ['level', 'pino', 'zod'],
   )
   t.false(packages.includes('node:http'))
-  for (const folder of [...PROTOCOLS, 'cluster', 'client']) {
+  for (const folder of [...PROTOCOLS, 'cluster', 'client', 'tracing']) {
     t.deepEqual(inFolder(own, folder), [], folder)
   }
 })

@@ -9,6 +9,7 @@ import type { Gateway, GatewayContext } from '../port/gateway.ts'
 import { Traffic } from '../port/traffic.ts'
 import type { OpenAside } from '../remoting/serving/aside.ts'
 import type { Composition } from './composition.ts'
+import { composeTracing } from './tracing.ts'
 
 const FRONT_END_NAMES = ['remoting', 'mqtt', 'amqp'] as const
 type FrontEndName = (typeof FRONT_END_NAMES)[number]
@@ -96,6 +97,7 @@ export async function serveFrontEnds(
   aside?: OpenAside,
 ): Promise<void> {
   const { config, parts, any } = composition
+  const traced = await composeTracing(composition)
   const everyProtocol = allOf(composition.listeners, 'any')
   const closers: (() => Promise<void>)[] = []
   parts.add('front-ends', async () => {
@@ -105,7 +107,9 @@ export async function serveFrontEnds(
   // Those of a slave make room for those of the master that it becomes, at the same addresses.
   const isLast = context.broker.identity.brokerId === 0
   for (const { name, listeners, open } of frontEnds) {
-    const gateway = await open(context, config, aside)
+    const seen =
+      traced === undefined ? context : { ...context, broker: traced(context.broker, name) }
+    const gateway = await open(seen, config, aside)
     closers.push(() => {
       for (const listener of [...listeners, ...everyProtocol]) if (isLast) listener.stopAccepting()
       return gateway.close(config.stopDeadlineMs)

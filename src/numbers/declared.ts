@@ -20,6 +20,7 @@ export type Unit =
   | 'clients'
   | 'builds'
   | 'series'
+  | 'spans'
   | '0 or 1'
 
 export interface Declared<K extends Kind = Kind> {
