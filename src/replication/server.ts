@@ -123,6 +123,8 @@ class SlaveConnection extends ServerConnection {
   /** What the next batch is read into: a FETCH says that the one before the last is all there. */
   #buffers: [next: Buffer, last: Buffer] | undefined
   #isFetching = false
+  /** Its HELLO was answered. */
+  #isWelcome = false
   #isRefused = false
   readonly #refusals: Refusals
 
@@ -139,6 +141,11 @@ class SlaveConnection extends ServerConnection {
     this.#socket = socket
     this.#gone = gone
     this.#refusals = refusals
+  }
+
+  /** By a HELLO: no other frame says whose connection it is. */
+  override get isKnown(): boolean {
+    return this.#isWelcome
   }
 
   onFrame(...frame: Parameters<FrameSink>): void {
@@ -255,6 +262,7 @@ class SlaveConnection extends ServerConnection {
       throw new BrokerError('ABORTED', `${text}: this master was replaced`)
     }
     if (end !== undefined) this.#brokerId ??= brokerId
+    this.#isWelcome = true
     return {
       fields: writeFields(HELLO_ANSWER, {
         version: WIRE_VERSION,
