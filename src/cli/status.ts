@@ -1,6 +1,7 @@
 // trivet status: the cluster and the state of each of its brokers, as they say it themselves.
 import type { BrokerState, Client } from '../client/index.ts'
 import { BrokerError, type ErrorCode } from '../errors.ts'
+import { FOLLOWS_MASTER } from '../model/status.ts'
 import { command } from './command.ts'
 import { connectionFlags, withClient } from './connection.ts'
 import { sumOf } from './operate/numbers.ts'
@@ -79,15 +80,22 @@ function protocolRows({ broker, state }: BrokerRow): readonly (readonly unknown[
   })
 }
 
+/** A copy that had not all for so long is told. */
+const BEHIND_SECONDS_TOLD = 15
+
 /** What an operator should know, in sentences. */
 export function troubles({ numbers, values }: BrokerState): readonly string[] {
   const ranges = numbers['trivet_store_damaged_ranges'] ?? 0
   const bytes = numbers['trivet_store_damaged_bytes'] ?? 0
   const records = numbers['trivet_store_damaged_records_total'] ?? 0
   const reason = values['readOnlyReason'] ?? ''
-  const behind = numbers['trivet_replication_behind_bytes']
+  const behindBytes = numbers['trivet_replication_behind_bytes'] ?? 0
+  const behindSeconds = numbers['trivet_replication_behind_seconds'] ?? 0
+  const isSlave = numbers['trivet_replication_connected'] !== undefined
   return [
-    ...(reason === '' ? [] : [`takes no messages: ${reason}`]),
+    ...(reason === '' || reason === FOLLOWS_MASTER
+      ? []
+      : [`${isSlave ? 'copies nothing' : 'takes no messages'}: ${reason}`]),
     ...(ranges === 0
       ? []
       : [`${ranges} ranges of the log, ${size(bytes)}, are damaged and not served`]),
@@ -98,7 +106,9 @@ export function troubles({ numbers, values }: BrokerState): readonly string[] {
     ...(numbers['trivet_replication_connected'] === 0
       ? ['this slave does not follow its master at present']
       : []),
-    ...(behind === undefined || behind === 0 ? [] : [`a copy is ${size(behind)} behind`]),
+    ...(behindSeconds < BEHIND_SECONDS_TOLD
+      ? []
+      : [`a copy is ${size(behindBytes)} and ${span(behindSeconds * 1000)} behind`]),
     ...(numbers['trivet_views_rebuilding'] === 1
       ? ['the views are being built again from the log: some reads have to wait']
       : []),
@@ -124,6 +134,11 @@ async function rows(client: Client, signal: AbortSignal): Promise<readonly Broke
   )
 }
 
+function stateOfSlave(numbers: BrokerState['numbers']): string {
+  if (numbers['trivet_replication_standing'] === 1) return 'standing'
+  return numbers['trivet_replication_connected'] === 1 ? 'following' : 'read-only'
+}
+
 function cells({ state, error }: BrokerRow): readonly unknown[] {
   if (state === undefined) {
     const isRefused = error !== undefined && REFUSALS.has(error.code)
@@ -132,7 +147,7 @@ function cells({ state, error }: BrokerRow): readonly unknown[] {
   const { writable, uptimeMs, messagesIn, messagesOut, logStart, logEnd } = state
   const bytes = logEnd === undefined ? undefined : logEnd - (logStart ?? 0)
   return [
-    writable ? 'running' : 'read-only',
+    writable ? 'running' : stateOfSlave(state.numbers),
     uptimeMs === undefined ? undefined : span(uptimeMs),
     messagesIn,
     messagesOut,

@@ -33,6 +33,9 @@ export interface BrokerStatus {
   readonly settings: ShownSettings
 }
 
+/** `BrokerStatus.reason` of a slave that does what a slave does. */
+export const FOLLOWS_MASTER = 'this log follows the log of a master: send to the master'
+
 /** One copy of a broker's log, on another machine. */
 export interface ReplicaStatus {
   readonly brokerId: number

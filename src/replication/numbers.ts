@@ -11,6 +11,19 @@ export const IN_SYNC = gauge('trivet_replication_in_sync_replicas', 'connections
 export const BEHIND_BYTES = gauge('trivet_replication_behind_bytes', 'bytes', {
   help: 'On a master: synced bytes that its slowest connected slave has not confirmed. On a slave: bytes of its master that it has not synced.',
 })
+export const BEHIND_SECONDS = gauge('trivet_replication_behind_seconds', 'seconds', {
+  help: 'How long ago the slowest copy had all that its master had then; 0 where it has all. On a slave: of this copy.',
+})
+/** Of a label; a log has no more feeds. */
+const SLAVES_MAX = 64
+export const SLAVE_BEHIND_BYTES = gauge('trivet_replication_slave_behind_bytes', 'bytes', {
+  help: 'Synced bytes that a connected slave has not confirmed.',
+  labels: { broker_id: SLAVES_MAX },
+})
+export const SLAVE_IN_SYNC = gauge('trivet_replication_slave_in_sync', '0 or 1', {
+  help: 'Whether a connected slave is in sync.',
+  labels: { broker_id: SLAVES_MAX },
+})
 export const UNCONFIRMED = counter('trivet_replication_timeouts_total', 'requests', {
   help: 'How often what waited for slaves was answered without them, because its time was over.',
 })

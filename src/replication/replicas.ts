@@ -8,7 +8,15 @@ import { logPosition } from '../model/positions.ts'
 import type { Counter, Numbers } from '../numbers/numbers.ts'
 import type { AcknowledgementHold } from '../store/log/following.ts'
 import type { Replication } from '../store/replication.ts'
-import { BEHIND_BYTES, IN_SYNC, REPLICAS, UNCONFIRMED } from './numbers.ts'
+import {
+  BEHIND_BYTES,
+  BEHIND_SECONDS,
+  IN_SYNC,
+  REPLICAS,
+  SLAVE_BEHIND_BYTES,
+  SLAVE_IN_SYNC,
+  UNCONFIRMED,
+} from './numbers.ts'
 import type { ReplicationOptions } from './options.ts'
 import { Pace } from './pace.ts'
 
@@ -51,6 +59,7 @@ interface Waiting {
 }
 
 interface Connected extends Replica {
+  readonly joinedMs: number
   confirmedTo: number
   readonly drop: () => void
 }
@@ -78,7 +87,15 @@ export class Replicas {
     this.#timer = clock.every(lookMs, () => this.#look())
     numbers.gauge(REPLICAS, () => this.#connected.size)
     numbers.gauge(IN_SYNC, () => this.inSync)
-    numbers.gauge(BEHIND_BYTES, () => this.#behindBytes)
+    numbers.gauge(BEHIND_BYTES, () => this.#most((replica) => this.#behindBytes(replica)))
+    numbers.gauge(BEHIND_SECONDS, () => this.#most((replica) => this.#behindSeconds(replica)))
+    numbers.gauges([SLAVE_BEHIND_BYTES, SLAVE_IN_SYNC], (set) => {
+      for (const replica of this.#connected) {
+        const labels = { broker_id: String(replica.brokerId) }
+        set(SLAVE_BEHIND_BYTES, this.#behindBytes(replica), labels)
+        set(SLAVE_IN_SYNC, this.isInSync(replica) ? 1 : 0, labels)
+      }
+    })
     this.#look()
   }
 
@@ -113,7 +130,8 @@ export class Replicas {
       this.leave(other)
       other.drop()
     }
-    const replica = { brokerId, address, drop, confirmedTo: 0, pace: new Pace() }
+    const joinedMs = this.#context.clock.monotonic()
+    const replica = { brokerId, address, drop, joinedMs, confirmedTo: 0, pace: new Pace() }
     this.#connected.add(replica)
     return replica
   }
@@ -226,9 +244,17 @@ export class Replicas {
     replication.refuse(new BrokerError('REPLICAS_TOO_FEW', text), 'messages')
   }
 
-  get #behindBytes(): number {
-    const { syncedEnd } = this.#context.replication
-    const behind = [...this.#connected].map(({ confirmedTo }) => syncedEnd - confirmedTo)
-    return Math.max(0, ...behind)
+  #most(behind: (replica: Connected) => number): number {
+    return Math.max(0, ...[...this.#connected].map(behind))
+  }
+
+  #behindBytes({ confirmedTo }: Replica): number {
+    return this.#context.replication.syncedEnd - confirmedTo
+  }
+
+  #behindSeconds(replica: Connected): number {
+    if (this.#behindBytes(replica) === 0) return 0
+    const evenMs = Math.max(replica.pace.evenMs, replica.joinedMs)
+    return (this.#context.clock.monotonic() - evenMs) / 1000
   }
 }

@@ -9,7 +9,8 @@ import type { Counter, Numbers } from '../numbers/numbers.ts'
 import type { FrameBatch } from '../store/log/following.ts'
 import type { Replication } from '../store/replication.ts'
 import { type HelloAnswer, type MasterAddress, MasterLink } from './master-link.ts'
-import { BEHIND_BYTES, CONNECTED, RECONNECTS, STANDING } from './numbers.ts'
+import { BEHIND_BYTES, BEHIND_SECONDS, CONNECTED, RECONNECTS, STANDING } from './numbers.ts'
+import { Pace } from './pace.ts'
 import { CHECKED_BYTES_MAX, WIRE_VERSION } from './wire.ts'
 
 const RETRY_MS_MIN = 100
@@ -73,6 +74,7 @@ export class Slave {
   #isConnected = false
   #standing: string | undefined
   #masterEnd: number | undefined
+  readonly #pace: Pace
   #masterStart = 0
   #failures = 0
   #connectedMs: number | undefined
@@ -83,11 +85,15 @@ export class Slave {
     this.#context = context
     const { numbers, replication } = context
     this.#reconnects = numbers.counter(RECONNECTS)
+    this.#pace = new Pace(context.clock.monotonic())
     const behind = (): number => Math.max(0, (this.#masterEnd ?? 0) - replication.syncedEnd)
+    const behindSeconds = (): number =>
+      behind() === 0 ? 0 : (context.clock.monotonic() - this.#pace.evenMs) / 1000
     this.#shown = [
       numbers.gauge(CONNECTED, () => (this.#isConnected ? 1 : 0)),
       numbers.gauge(STANDING, () => (this.#standing === undefined ? 0 : 1)),
       numbers.gauge(BEHIND_BYTES, behind),
+      numbers.gauge(BEHIND_SECONDS, behindSeconds),
     ]
     this.#running = this.#run()
   }
@@ -206,6 +212,7 @@ export class Slave {
     const { replication } = this.#context
     await replication.take(batch)
     link.done(batch)
+    this.#keepPace()
     link.confirm(replication.syncedEnd)
   }
 
@@ -214,6 +221,7 @@ export class Slave {
       throw new BrokerError('PROTOCOL_ERROR', `the master gave ${batch.from} in place of ${from}`)
     }
     this.#masterEnd = batch.logEnd
+    this.#keepPace()
     if (this.#isConnected) return
     this.#isConnected = true
     this.#connectedMs = this.#context.clock.monotonic()
@@ -222,6 +230,11 @@ export class Slave {
     const { address } = this.#context.master()
     const fields = { evt: 'replication.following', master: address, from, masterEnd: batch.logEnd }
     log.info(fields, `following the master ${address} from position ${from}`)
+  }
+
+  #keepPace(): void {
+    const { replication, clock } = this.#context
+    this.#pace.heard(replication.syncedEnd, this.#masterEnd ?? 0, clock.monotonic())
   }
 
   /** The sum over the last bytes that both logs have; nothing where the log is empty. */

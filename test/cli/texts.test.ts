@@ -3,6 +3,7 @@ import { commandReference } from '../../src/cli/help/command-reference.ts'
 import { messageLine } from '../../src/cli/message-text.ts'
 import { troubles } from '../../src/cli/status.ts'
 import type { BrokerState } from '../../src/client/index.ts'
+import { FOLLOWS_MASTER } from '../../src/model/status.ts'
 import { textOf } from '../support/sources.ts'
 
 const healthy: BrokerState = {
@@ -39,6 +40,42 @@ test('damage, a rebuild of the views and a full disk are told in sentences', (t)
     '3 damaged messages were skipped since the start',
     'the views are being built again from the log: some reads have to wait',
   ])
+})
+
+const slave = (numbers: Record<string, number>, reason: string = FOLLOWS_MASTER): BrokerState => ({
+  ...healthy,
+  writable: false,
+  numbers: {
+    trivet_replication_connected: 1,
+    trivet_replication_standing: 0,
+    trivet_replication_behind_bytes: 0,
+    trivet_replication_behind_seconds: 0,
+    ...numbers,
+  },
+  values: { readOnlyReason: reason },
+})
+
+test('a slave that follows has no troubles, a little behind or not', (t) => {
+  t.deepEqual(troubles(slave({})), [])
+  const behind = {
+    trivet_replication_behind_bytes: 5_000_000,
+    trivet_replication_behind_seconds: 0.3,
+  }
+  t.deepEqual(troubles(slave(behind)), [])
+  t.deepEqual(troubles({ ...healthy, numbers: behind }), [])
+})
+
+test('a copy that is long behind, stands, is alone or has no room is told of', (t) => {
+  const behind = {
+    trivet_replication_behind_bytes: 5_000_000,
+    trivet_replication_behind_seconds: 20,
+  }
+  const told = ['a copy is 4.8 MiB and 20s behind']
+  t.deepEqual(troubles(slave(behind)), told)
+  t.deepEqual(troubles({ ...healthy, numbers: behind }), told)
+  t.regex(troubles(slave({ trivet_replication_standing: 1 })).join(), /without an operator/)
+  t.regex(troubles(slave({ trivet_replication_connected: 0 })).join(), /at present/)
+  t.deepEqual(troubles(slave({}, 'the disk is full')), ['copies nothing: the disk is full'])
 })
 
 const MESSAGE = {

@@ -7,7 +7,7 @@ import { COMMANDS } from '../../src/cli/commands.ts'
 import { connect } from '../../src/client/index.ts'
 import { configOf, settings } from '../../src/config.ts'
 import { LAYOUT_VERSION } from '../../src/store/disk/data-directory.ts'
-import { numbersPage } from '../support/numbers-page.ts'
+import { allDeclared, numbersPage } from '../support/numbers-page.ts'
 import { connectRhea } from '../support/rhea-client.ts'
 import { plainEnv, startServer, TRIVET } from '../support/server.ts'
 import { codeOf, sources, textOf } from '../support/sources.ts'
@@ -132,13 +132,11 @@ for (const [, file, name] of steps) {
 // The page about numbers is what a whole broker declares.
 
 test('the page about numbers is current (npm run docs)', async (t) => {
-  const { server } = await startServer(t)
-  t.is(textOf('docs/reference/numbers.md'), numbersPage(server.numbers.declared()))
+  t.is(textOf('docs/reference/numbers.md'), numbersPage(await allDeclared(t)))
 })
 
 test('names, units and sentences of the numbers follow the rules', async (t) => {
-  const { server } = await startServer(t)
-  for (const { name, kind, unit, help } of server.numbers.declared()) {
+  for (const { name, kind, unit, help } of await allDeclared(t)) {
     t.regex(name, /^(trivet|rocketmq|process)_[a-z_]+$/)
     t.is(name.endsWith('_total'), kind === 'counter', name)
     // RocketMQ's own names say neither unit.
@@ -147,11 +145,11 @@ test('names, units and sentences of the numbers follow the rules', async (t) => 
   }
 })
 
-test('every number on the page about monitoring is one of the numbers', async (t) => {
-  const { server } = await startServer(t)
-  const known = new Set(server.numbers.declared().map(({ name }) => name))
+test('every number on the pages about monitoring and replicas is one of the numbers', async (t) => {
+  const known = new Set((await allDeclared(t)).map(({ name }) => name))
+  const pages = ['monitoring', 'high-availability'].map((page) => textOf(`docs/operate/${page}.md`))
   const named = Array.from(
-    textOf('docs/operate/monitoring.md').matchAll(/`((?:trivet|rocketmq|process)_[a-z_]+)/g),
+    pages.join().matchAll(/`((?:trivet|rocketmq|process)_[a-z_]+)/g),
     ([, name]) => name!,
   )
   t.true(named.length > 12)

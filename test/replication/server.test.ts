@@ -1,5 +1,6 @@
 import { connect as connectTcp } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
+import { troubles } from '../../src/cli/status.ts'
 import { connect } from '../../src/client/index.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { ConfigInput } from '../../src/config.ts'
@@ -69,17 +70,46 @@ test('a slave serves what its master stored, topics and groups made since among 
     return answer.code === RESPONSE.success ? answer : undefined
   })
   t.deepEqual(bodiesOf(found), ['a', 'b'])
-  const committed = await eventually(async () => {
+  // Until the commit is there, the group begins at 0.
+  await eventually(async () => {
     const answer = await atSlave.request(REQUEST.queryConsumerOffset, {
       fields: fields({ consumerGroup: 'g', topic: 'T', queueId: 0 }),
     })
-    return answer.code === RESPONSE.success ? answer : undefined
+    return answer.fields.get('offset') === '2'
   })
-  t.is(committed.fields.get('offset'), '2')
   const max = await atSlave.request(REQUEST.getMaxOffset, {
     fields: fields({ topic: 'T', queueId: 0 }),
   })
   t.is(max.fields.get('offset'), '2')
+})
+
+async function copies(server: TestServer): Promise<Record<string, unknown>> {
+  const answer = await fetch(`http://${server.address('http')}/api/v1/replication`)
+  return (await answer.json()) as Record<string, unknown>
+}
+
+test('both tell of each other, over HTTP and among the values of the native protocol', async (t) => {
+  const { master, slave } = await startPair(t)
+  await publish(t, master, 'a')
+  const told = await eventually(async () => {
+    const { replicas } = (await copies(master)) as { replicas: Record<string, unknown>[] }
+    const { confirmedTo } = replicas[0] ?? {}
+    const { syncedEnd } = await copies(master)
+    return confirmedTo === syncedEnd ? replicas[0] : undefined
+  })
+  t.is(told['brokerId'], 1)
+  t.true(told['isInSync'])
+  const { isMaster, master: followed } = await copies(slave)
+  t.false(isMaster)
+  t.like(followed, { address: master.address('replication'), isConnected: true })
+  const mq = await connect({ broker: master.address('remoting') })
+  t.teardown(() => mq.close({ deadlineMs: 0 }))
+  const atMaster = await mq.admin.brokerState(master.address('remoting'))
+  t.is(atMaster.values['replicationSlave1'], '127.0.0.1, in sync, 0 bytes behind')
+  t.is(atMaster.numbers['trivet_replication_slave_in_sync{broker_id="1"}'], 1)
+  const atSlave = await mq.admin.brokerState(slave.address('remoting'))
+  t.regex(atSlave.values['replicationMaster'] ?? '', /, connected, \d+ bytes behind$/)
+  t.deepEqual(troubles(atSlave), [])
 })
 
 test('a slave refuses what would change anything, as RocketMQ does', async (t) => {

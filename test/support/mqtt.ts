@@ -1,9 +1,9 @@
 // A server that speaks MQTT only, and unmodified mqtt.js clients for it.
-import type { ExecutionContext } from 'ava'
 import mqtt, { type IClientOptions, type IClientPublishOptions, type MqttClient } from 'mqtt'
 import type { Clock } from '../../src/clock.ts'
 import type { ConfigInput } from '../../src/config.ts'
 import { type SpawnedServer, spawnServer, startServer, type TestServer } from './server.ts'
+import type { Teardown } from './temp-dir.ts'
 
 const OFF = { enabled: false }
 const MQTT_ONLY: ConfigInput = { nameServer: OFF, remoting: OFF, amqp: OFF }
@@ -17,7 +17,7 @@ export interface MqttServer {
 }
 
 export async function startMqtt(
-  t: ExecutionContext,
+  t: Teardown,
   options: {
     readonly mqtt?: ConfigInput['mqtt']
     readonly config?: ConfigInput
@@ -32,7 +32,7 @@ export async function startMqtt(
 }
 
 /** In a child process that can be killed. */
-export const spawnMqtt = (t: ExecutionContext, config: ConfigInput = {}): Promise<SpawnedServer> =>
+export const spawnMqtt = (t: Teardown, config: ConfigInput = {}): Promise<SpawnedServer> =>
   spawnServer(t, { config: { ...MQTT_ONLY, ...config } })
 
 export interface Received {
@@ -117,7 +117,7 @@ export interface ClientShape extends IClientOptions {
 
 /** Connected, closed after the test, never reconnecting by itself. */
 export async function mqttClient(
-  t: ExecutionContext,
+  t: Teardown,
   port: number,
   version: Version,
   { expiry, ...shape }: ClientShape = {},

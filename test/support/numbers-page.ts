@@ -3,7 +3,9 @@
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../src/clock.ts'
 import type { Declared } from '../../src/numbers/declared.ts'
+import { mqttClient } from './mqtt.ts'
 import { startServer } from './server.ts'
+import type { Teardown } from './temp-dir.ts'
 
 const HEAD = `# Numbers
 
@@ -47,12 +49,23 @@ export function numbersPage(declared: readonly Declared[]): string {
   return `${HEAD}${rows.join('')}\nLabels with a fixed set of values:\n\n${lists.join('')}`
 }
 
+/** Of a master that had an MQTT client, and of its slave. */
+export async function allDeclared(t: Teardown): Promise<readonly Declared[]> {
+  const config = { replication: { enabled: true, port: 0 } }
+  const master = await startServer(t, { clock: systemClock, config })
+  await mqttClient(t, master.port('mqtt'), 5)
+  const following = { master: master.address('replication') }
+  const slave = await startServer(t, {
+    clock: systemClock,
+    config: { broker: { role: 'SLAVE' }, replication: following },
+  })
+  const all = [master, slave].flatMap(({ server }) => server.numbers.declared())
+  const byName = new Map(all.map((declared) => [declared.name, declared]))
+  return [...byName.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const ends: (() => unknown)[] = []
-  const { server } = await startServer(
-    { teardown: (end) => void ends.push(end) },
-    { clock: systemClock },
-  )
-  process.stdout.write(numbersPage(server.numbers.declared()))
+  process.stdout.write(numbersPage(await allDeclared({ teardown: (end) => void ends.push(end) })))
   for (const end of ends.reverse()) await end()
 }

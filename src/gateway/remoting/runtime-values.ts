@@ -1,6 +1,6 @@
 // The runtime values of a broker (GET_BROKER_RUNTIME_INFO) by RocketMQ's names, as mqadmin, the
 // dashboard and rocketmq-exporter parse them, and behind them the numbers by their own names.
-import type { BrokerStatus, Rate } from '../../model/status.ts'
+import type { BrokerStatus, Rate, ReplicationStatus } from '../../model/status.ts'
 import { SECONDS_BOUNDS } from '../../numbers/declared.ts'
 import { Histogram } from '../../numbers/histogram.ts'
 import type { Reading } from '../../numbers/numbers.ts'
@@ -14,6 +14,7 @@ export function runtimeValues(
   status: BrokerStatus,
   readings: readonly Reading[],
   nowMs: number,
+  replication?: ReplicationStatus,
 ): Record<string, string> {
   const put = together(readings, 'trivet_publish_seconds')
   const maxMs = Math.round(put.max * 1000)
@@ -53,8 +54,26 @@ export function runtimeValues(
     groups: String(status.groups),
     clients: String(status.clients),
     pendingDelayed: String(status.pendingDelayed),
+    ...(replication !== undefined && copies(replication)),
     ...numbersTable(readings),
   }
+}
+
+/** Of a master each slave, of a slave its master. */
+function copies({ epoch, syncedEnd, ...rest }: ReplicationStatus): Record<string, string> {
+  const { isMaster, inSync, replicas, master } = rest
+  const table: Record<string, string> = { replicationEpoch: String(epoch) }
+  if (isMaster) table['replicationInSync'] = String(inSync)
+  for (const { brokerId, address, confirmedTo, isInSync } of replicas) {
+    const state = isInSync ? 'in sync' : 'not in sync'
+    const behind = syncedEnd - confirmedTo
+    table[`replicationSlave${brokerId}`] = `${address}, ${state}, ${behind} bytes behind`
+  }
+  if (master === undefined) return table
+  const { address, isConnected, end = syncedEnd, standing } = master
+  const state = standing ?? (isConnected ? 'connected' : 'not connected')
+  const behind = Math.max(0, end - syncedEnd)
+  return { ...table, replicationMaster: `${address}, ${state}, ${behind} bytes behind` }
 }
 
 /** Messages and requests: counts, and rates over 10 s, 1 min and 10 min. */

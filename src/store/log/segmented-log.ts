@@ -7,6 +7,7 @@ import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import type { NewRecord } from '../../model/record.ts'
+import { FOLLOWS_MASTER } from '../../model/status.ts'
 import { atTurnEnd } from '../../turn-end.ts'
 import { isSpaceError } from '../disk/disk.ts'
 import { Acknowledgements } from './acknowledgements.ts'
@@ -50,7 +51,6 @@ const CONFIRMED_NOTE_MS = 10_000
 const ASYNC_BYTES = 8 * MIB
 /** A log that is not busy has room for an append of this size. */
 const SMALL_APPEND_BYTES = 4 * MIB
-const PASSIVE = 'this log follows the log of a master: send to the master'
 
 /** Recovers, cuts a torn tail, starts a new epoch. @throws BrokerError STORE_CORRUPT, READ_ONLY */
 export const openCommitLog = (options: CommitLogOptions): CommitLog =>
@@ -160,7 +160,7 @@ class SegmentedLog implements CommitLog {
     return !this.#isClosing && this.reason === undefined
   }
   get reason(): string | undefined {
-    return this.#writing.reason ?? (this.isPassive ? PASSIVE : undefined)
+    return this.#writing.reason ?? (this.isPassive ? FOLLOWS_MASTER : undefined)
   }
   /** Does the disk take what there is to write? */
   get #isWriting(): boolean {

@@ -23,6 +23,19 @@ export const clusterEndpoints = [
   }),
   endpoint({
     method: 'GET',
+    path: '/replication',
+    summary: 'The copies of the log',
+    answers:
+      'Of a master its connected slaves with what each has confirmed, and how many copies are in sync; of a ' +
+      'slave its master and whether it follows. Of a broker without copies `isMaster` alone.',
+    async serve({ context, principal }) {
+      context.auth.authorize(principal, 'read', CLUSTER)
+      const { broker, replication } = context
+      return replication?.status() ?? { isMaster: broker.identity.brokerId === 0 }
+    },
+  }),
+  endpoint({
+    method: 'GET',
     path: '/numbers',
     summary: 'What the broker counts',
     answers: 'Each number by its name and labels; those of single topics are in /metrics.',

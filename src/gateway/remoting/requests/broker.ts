@@ -100,7 +100,8 @@ const settingsAnswer = (settings: Readonly<Record<string, unknown>>): Answer =>
 
 async function runtimeInfo(call: Call): Promise<Answer> {
   authorize(call, 'manage', CLUSTER)
-  const { broker, clock, numbers } = call.context
-  const values = runtimeValues(await broker.status(), await numbers.read(), clock.now())
+  const { broker, clock, numbers, replication } = call.context
+  const [status, readings] = [await broker.status(), await numbers.read()]
+  const values = runtimeValues(status, readings, clock.now(), replication?.status())
   return answerBody(encodeTable(new Map(Object.entries(values))))
 }
