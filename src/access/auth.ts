@@ -40,6 +40,11 @@ export interface Authenticator {
    */
   verifyToken(token: string, address: string, signal?: AbortSignal): Promise<Principal>
   /**
+   * How long what `verifyPassword` or `verifyToken` took for right is so, epoch ms: a connection
+   * that came by a token is not to outlive it. undefined for a password.
+   */
+  endOf(password: string): number | undefined
+  /**
    * Can every user that has a password log in by SCRAM? A token in the place of a password cannot
    * be proved so.
    */
@@ -133,6 +138,10 @@ export function isAllowed(
     throw error
   }
 }
+
+/** For the end of a connection whose token is over: its client brings a new one, if it has one. */
+export const tokenExpired = (): BrokerError =>
+  new BrokerError('UNAUTHENTICATED', 'the token of this connection has expired: bring a new one')
 
 /** Is it the user as it is now, which a login that took its time may not have met? */
 export const isCurrent = (auth: Authenticator, principal: Principal): boolean =>

@@ -18,6 +18,13 @@ const TOLERANCE_SECONDS = 30
 /** Three parts of base64url, the first of them a JSON object. */
 const TOKEN = /^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/
 
+/** Epoch ms from when on a token that was believed is so no longer. */
+export function endOfToken(token: string): number {
+  const payload = Buffer.from(token.split('.')[1]!, 'base64url').toString('utf8')
+  const { exp } = JSON.parse(payload) as { readonly exp: number }
+  return (exp + TOLERANCE_SECONDS) * 1000
+}
+
 export const isToken = (text: string): boolean => TOKEN.test(text)
 
 export class Tokens {

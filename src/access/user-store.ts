@@ -11,7 +11,7 @@ import { type Checks, PasswordLogins, ScramLogins, TokenLogins } from './logins.
 import { PasswordChecks } from './password-checks.ts'
 import type { ScramKeys } from './secrets/scram-keys.ts'
 import { Signatures } from './signatures.ts'
-import { isToken, type Tokens } from './tokens.ts'
+import { endOfToken, isToken, type Tokens } from './tokens.ts'
 
 const ANONYMOUS: Principal = { name: 'anonymous', admin: true, anonymous: true }
 
@@ -63,6 +63,11 @@ export class UserStore implements Authenticator {
   async verifyToken(token: string, address: string, signal?: AbortSignal): Promise<Principal> {
     if (this.anonymousAllowed) return ANONYMOUS
     return this.#tokens.verify(token, undefined, address, signal)
+  }
+
+  endOf(password: string): number | undefined {
+    const isTaken = this.#tokens.areTaken && !this.anonymousAllowed
+    return isTaken && isToken(password) ? endOfToken(password) : undefined
   }
 
   get isScramOffered(): boolean {

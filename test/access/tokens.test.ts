@@ -4,19 +4,22 @@ import { utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
-import mqtt from 'mqtt'
+import mqtt, { type IDisconnectPacket } from 'mqtt'
 import type { User } from '../../src/access/known-users.ts'
 import { type TokenKey, TokenKeys } from '../../src/access/secrets/token-keys.ts'
 import { Tokens } from '../../src/access/tokens.ts'
 import { UserStore } from '../../src/access/user-store.ts'
 import { systemClock } from '../../src/clock.ts'
 import { silentLogger } from '../../src/log.ts'
+import { cheapHash } from '../support/cheap-password.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { ask, basic } from '../support/http.ts'
+import { mqttClient, type Version } from '../support/mqtt.ts'
 import { connect } from '../support/mqtt-packets.ts'
+import { overridden } from '../support/overridden.ts'
 import { connectRaw, SASL_HEADER, saslFrame } from '../support/raw-amqp.ts'
 import { RawPeer } from '../support/raw-peer.ts'
-import { connectRhea } from '../support/rhea-client.ts'
+import { connectRhea, next } from '../support/rhea-client.ts'
 import { startServer } from '../support/server.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { eventually } from '../support/waiting.ts'
@@ -254,6 +257,47 @@ test('MQTT, AMQP and HTTP take a token, with the rights of its user, and refuse 
   t.is(refused.headers['www-authenticate'], 'Bearer realm="trivet"')
   t.regex(refused.text, /the token is refused/)
   t.is((await http(bearer('not-a-token'))).status, 401)
+})
+
+test('a connection ends with the token that it came by, and says so; by a password it stays', async (t) => {
+  const { issuer, audience } = OPTIONS
+  let aheadMs = 0
+  const clock = overridden(systemClock, { now: () => systemClock.now() + aheadMs })
+  const config = {
+    jwt: { keys: await keysFile(t), issuer, audience },
+    users: {
+      ann: { password: cheapHash('a word'), publish: ['MQTT', 'orders'], create: ['orders'] },
+    },
+  }
+  const { port } = await startServer(t, { config, clock })
+  const token = await tokenOf('RS256', { exp: nowSeconds() + 3_600 })
+  const login = (clientId: string, password: string, version: Version = 5) =>
+    mqttClient(t, port('mqtt'), version, { clientId, username: 'ann', password })
+  const [device, old, stays] = [
+    await login('device', token),
+    await login('old', token, 4),
+    await login('stays', 'a word'),
+  ]
+  const ended = new Promise<IDisconnectPacket>((resolve) => {
+    device.client.once('disconnect', resolve)
+  })
+  const closed = new Promise<void>((resolve) => old.client.once('close', () => resolve()))
+  const amqp = (password: string) => connectRhea(t, port('amqp'), { username: 'ann', password })
+  const [till, office] = [await amqp(token), await amqp('a word')]
+  const error = next(till.connection, 'connection_error')
+  aheadMs = 3_600_000 + 31_000
+  const { reasonCode, properties } = await ended
+  t.is(reasonCode, 0xa0)
+  t.regex(String(properties?.reasonString), /token .* has expired/)
+  await closed
+  const { connection } = await error
+  t.like(connection.error, {
+    condition: 'amqp:unauthorized-access',
+    description: 'the token of this connection has expired: bring a new one',
+  })
+  await stays.publish('orders', 'x')
+  t.is((await (await office.sender('orders')).send({ body: 'x' })).kind, 'accepted')
+  await t.throwsAsync(login('again', token))
 })
 
 test('where tokens are taken AMQP offers no mechanism by which none can come', async (t) => {

@@ -2,7 +2,13 @@
 // control plane (rhea) and the sessions, keeps reading and writing within bounds, and ends the
 // connection for any reason, by AMQP's close where it may.
 
-import { isCurrent, ownerName, type Principal, userChanged } from '../../access/auth.ts'
+import {
+  isCurrent,
+  ownerName,
+  type Principal,
+  tokenExpired,
+  userChanged,
+} from '../../access/auth.ts'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import { type Host, hostOf } from '../../model/host.ts'
@@ -113,6 +119,8 @@ export class AmqpConnection
   #stage: Stage = 'handshake'
   #deadline: Timer
   #touchedMs = 0
+  /** Epoch ms: the end of the token by which the peer logged in. */
+  #endsMs: number | undefined
   #isPaused = true
   /** The peer did wrong: nothing it sends is read any more. */
   #isDeaf = false
@@ -251,8 +259,9 @@ export class AmqpConnection
     return this.#handshake.onHeader(id)
   }
 
-  onAuthenticated(principal: Principal): void {
+  onAuthenticated(principal: Principal, endsMs: number | undefined): void {
     this.principal = principal
+    this.#endsMs = endsMs
     this.#stage = 'opening'
     this.#control.start()
   }
@@ -493,8 +502,12 @@ export class AmqpConnection
 
   // ---- time
 
-  /** Every few seconds: locks that ran out. */
+  /** Every few seconds: a token or locks that ran out. */
   sweep(): void {
+    if (this.#stage === 'open' && this.#endsMs !== undefined && this.clock.now() >= this.#endsMs) {
+      this.evict(new AmqpError(CONDITION.unauthorized, tokenExpired().message))
+      return
+    }
     this.inTurn(() => this.#sessions?.expire(this.clock.monotonic()))
   }
 

@@ -16,8 +16,8 @@ export interface HandshakePeer extends SaslPeer {
   readonly output: Output
   /** The next bytes are a protocol header. */
   expectHeader(): void
-  /** AMQP begins: the peer sent its header and acts for the principal. */
-  onAuthenticated(principal: Principal): void
+  /** AMQP begins: the peer sent its header and acts for the principal, until `endsMs` (epoch). */
+  onAuthenticated(principal: Principal, endsMs: number | undefined): void
   /** Goes on with the bytes that came during the login. */
   resume(): void
   /** Pending output is sent and the socket closes. */
@@ -38,6 +38,7 @@ export class Handshake {
   /** Once the peer asked for it. */
   #sasl: SaslExchange | undefined
   #principal: Principal | undefined
+  #endsMs: number | undefined
   #failure: Timer | undefined
   /** Aborted when the connection ends. */
   readonly #ended = new AbortController()
@@ -60,7 +61,7 @@ export class Handshake {
     }
     if (id === HEADER_AMQP && this.#principal !== undefined) {
       this.isDone = true
-      this.#peer.onAuthenticated(this.#principal)
+      this.#peer.onAuthenticated(this.#principal, this.#endsMs)
       return true
     }
     // The peer learns what would do.
@@ -95,6 +96,7 @@ export class Handshake {
     this.#peer.output.push(step.frame)
     if (step.kind === 'accepted') {
       this.#principal = step.principal
+      this.#endsMs = step.endsMs
       this.#peer.expectHeader()
     }
     return true

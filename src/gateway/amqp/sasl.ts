@@ -24,12 +24,19 @@ const PASSWORD_CHARS_MAX = 4096
 
 export type SaslStep =
   | { readonly kind: 'challenge'; readonly frame: Buffer }
-  | { readonly kind: 'accepted'; readonly frame: Buffer; readonly principal: Principal }
+  | {
+      readonly kind: 'accepted'
+      readonly frame: Buffer
+      readonly principal: Principal
+      /** Epoch ms, of a login that holds for a time only. */
+      readonly endsMs?: number | undefined
+    }
   | { readonly kind: 'refused'; readonly frame: Buffer; readonly reason: string }
 
 /** What the transport knows of the peer. */
 export type SaslPeer = Pick<GatewaySocket, 'remoteAddress' | 'certifiedUser'>
 
+type Accepted = SaslStep & { readonly kind: 'accepted' }
 type Mechanism = (response: Buffer) => SaslStep | Promise<SaslStep>
 
 export class SaslExchange {
@@ -149,7 +156,8 @@ export class SaslExchange {
     }
     try {
       const signal = this.#signal
-      return accepted(await this.#auth.verifyPassword(user, password, this.#address, signal))
+      const principal = await this.#auth.verifyPassword(user, password, this.#address, signal)
+      return { ...accepted(principal), endsMs: this.#auth.endOf(password) }
     } catch (error) {
       return refusedFor(error)
     }
@@ -158,7 +166,7 @@ export class SaslExchange {
 
 const NOTHING = Buffer.alloc(0)
 
-const accepted = (principal: Principal, additionalData?: Buffer): SaslStep => ({
+const accepted = (principal: Principal, additionalData?: Buffer): Accepted => ({
   kind: 'accepted',
   frame: outcomeFrame(OUTCOME_OK, additionalData),
   principal,

@@ -1,7 +1,7 @@
 // One peer: its socket, the packets cut out of it, what is written back, and its end. Everything
 // between CONNACK and the end is in client.ts.
 
-import { isCurrent, userChanged } from '../../access/auth.ts'
+import { isCurrent, tokenExpired, userChanged } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { Client, type ClientConnection } from './client.ts'
@@ -67,6 +67,8 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
   #opening: Opening | undefined
   #client: Client | undefined
   #seenMs: number
+  /** Epoch ms: the end of the token by which the client logged in. */
+  #endsMs: number | undefined
   #closingMs = 0
   /** Packets written now must not leave before the session is saved. */
   #needsSave = false
@@ -76,7 +78,9 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
   /** Too much waits for the session to be saved. */
   #isBacklogged = false
   /** The peer broke the protocol: the end comes behind the answers to its earlier packets. */
-  #fault: { readonly error: ProtocolError; readonly atMs: number } | undefined
+  #fault:
+    | { readonly error: ProtocolError; readonly told: string | undefined; readonly atMs: number }
+    | undefined
 
   constructor(parts: MqttParts, socket: GatewaySocket, id: string, gone: () => void) {
     this.#parts = parts
@@ -196,20 +200,21 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
     this.#end({ isClean, isLost: reason >= REASON.unspecified }, undefined)
   }
 
-  fail(error: ProtocolError): void {
+  /** `told`: what the client is told besides the code. */
+  fail(error: ProtocolError, told?: string): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
     const { log } = this.#parts.context
     const fields = { evt: 'mqtt.protocol_error', connection: this.id, remote: this.remoteAddress }
     log.debug({ ...fields, reason: error.reason }, error.message)
-    this.#end(LOST, error.silent ? undefined : error.reason)
+    this.#end(LOST, error.silent ? undefined : error.reason, told)
   }
 
   /** As `fail`, once earlier packets are durable and answered, or when that takes too long. */
-  failBehind(error: ProtocolError): void {
-    this.#fault = { error, atMs: this.#parts.context.clock.monotonic() }
+  failBehind(error: ProtocolError, told?: string): void {
+    this.#fault = { error, told, atMs: this.#parts.context.clock.monotonic() }
     this.setReading()
-    if (this.#client === undefined) this.fail(error)
-    else void this.#client.inbound.stored().then(() => this.fail(error))
+    if (this.#client === undefined) this.fail(error, told)
+    else void this.#client.inbound.stored().then(() => this.fail(error, told))
   }
 
   broken(error: unknown): void {
@@ -223,7 +228,8 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
   onUserChanged(user: string): void {
     const principal = this.#client?.principal
     if (principal === undefined || principal.anonymous || principal.name !== user) return
-    this.failBehind(new ProtocolError(REASON.notAuthorized, userChanged(user).message))
+    const { message } = userChanged(user)
+    this.failBehind(new ProtocolError(REASON.notAuthorized, message), message)
   }
 
   takenOver(): void {
@@ -273,10 +279,12 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
       case 'open': {
         const client = this.#client!
         const limitMs = client.keepAliveSeconds * 1000 * KEEP_ALIVE_FACTOR
+        this.#checkEnd()
         if (this.#isReadingStopped) this.#seenMs = nowMs
         else if (limitMs > 0 && silentMs >= limitMs) this.#end(LOST, REASON.keepAliveTimeout)
         const fault = this.#fault
-        if (fault !== undefined && nowMs - fault.atMs >= LINGER_MS) this.fail(fault.error)
+        if (fault !== undefined && nowMs - fault.atMs >= LINGER_MS)
+          this.fail(fault.error, fault.told)
         if (this.#state === 'open') client.sweep(nowMs, REGISTER_EVERY_MS)
         break
       }
@@ -286,6 +294,15 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
       default:
         break
     }
+  }
+
+  /** A connection is not to outlive the token that it came by. */
+  #checkEnd(): void {
+    const endsMs = this.#endsMs
+    if (endsMs === undefined || this.#fault !== undefined) return
+    if (this.#parts.context.clock.now() < endsMs) return
+    const { message } = tokenExpired()
+    this.failBehind(new ProtocolError(REASON.maximumConnectTime, message), message)
   }
 
   #onData(chunk: Buffer): void {
@@ -335,7 +352,7 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
     const opened = await opening.open()
     if (opened === undefined) return
     const { context, options, sessions } = this.#parts
-    const { session, present, principal, properties } = opened
+    const { session, present, principal, properties, endsMs } = opened
     if (session.holder !== this) return
     if (this.#state !== 'connecting') {
       sessions.detach(session, false)
@@ -347,6 +364,7 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
     }
     const { packet } = opening
     this.#client = new Client(this.#parts, this, packet, opened)
+    this.#endsMs = endsMs
     this.#state = 'open'
     this.#opening = undefined
     this.setReading()

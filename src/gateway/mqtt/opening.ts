@@ -25,6 +25,8 @@ export interface OpeningConnection extends SessionHolder {
 export interface Opened {
   readonly terms: Terms
   readonly principal: Principal
+  /** Epoch ms: the end of the token by which the client logged in. */
+  readonly endsMs: number | undefined
   readonly session: Session
   readonly present: boolean
   /** For CONNACK. */
@@ -75,7 +77,9 @@ export class Opening {
     const { clean } = packet
     const holder = this.#connection
     const request = { clientId, principal, clean, expiryMs, will, holder, signal }
-    return { terms, principal, properties, ...(await sessions.attach(request)) }
+    const password = extended === undefined ? packet.password?.toString() : undefined
+    const endsMs = password === undefined ? undefined : context.auth.endOf(password)
+    return { terms, principal, endsMs, properties, ...(await sessions.attach(request)) }
   }
 
   /** The connection ends before it is open. */

@@ -50,6 +50,7 @@ export const REASON = {
   packetTooLarge: 0x95,
   quotaExceeded: 0x97,
   payloadFormatInvalid: 0x99,
+  maximumConnectTime: 0xa0,
 } as const
 
 export type ReasonCode = number
