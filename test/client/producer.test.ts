@@ -349,3 +349,19 @@ test('in order, messages without a key go to one queue, one after the other', as
   t.deepEqual(fake.bodies('T', results[0]!.queueId), bodies)
   t.is(most, 1)
 })
+
+test('the send after one that was not answered in time asks for the route again', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock, timeoutMs: 1000 })
+  const routes = (): number =>
+    fake.requests.filter(({ code }) => code === REQUEST.getRoute).length
+  await mq.send({ topic: 'T', body: 'known' })
+  const known = routes()
+  let isSilent = true
+  fake.intercept(REQUEST.sendMessageV2, () => (isSilent ? 'silence' : undefined))
+  const silent = whileTimePasses(clock, mq.send({ topic: 'T', body: 'x' }))
+  await t.throwsAsync(silent, { code: 'TIMED_OUT' })
+  isSilent = false
+  await mq.send({ topic: 'T', body: 'y' })
+  t.is(routes(), known + 1)
+})

@@ -248,24 +248,27 @@ export class Producer {
     const bornTimestamp = clock.now()
     let failedBroker: string | undefined
     const limits = { clock, timeoutMs: options.timeoutMs ?? timeoutMs, signal }
-    return withRetries(limits, async (leftMs, failed) => {
-      if (failed !== undefined) this.#routes.invalidate(first.topic)
-      const { queue, connection } = await this.#place(first, failedBroker, leftMs, signal)
-      failedBroker = queue.brokerName
-      const request = { producerGroup: this.#options.group, queue, bornTimestamp, messages }
-      const timeout = Math.min(leftMs(), ATTEMPT_MS)
+    return withRetries(limits, async (leftMs) => {
       try {
-        const answer = await sendMessages(connection, request, { timeoutMs: timeout, signal })
+        const { queue, connection } = await this.#place(first, failedBroker, leftMs, signal)
+        failedBroker = queue.brokerName
+        const request = { producerGroup: this.#options.group, queue, bornTimestamp, messages }
+        const timeoutMs = Math.min(leftMs(), ATTEMPT_MS)
+        const answer = await sendMessages(connection, request, { timeoutMs, signal })
         const results = resultsOf(messages, queue, answer)
         this.#trace(messages, results, { broker: connection.address, bornTimestamp })
         return results
       } catch (error) {
-        if (error instanceof BrokerError && ROUTE_ERRORS.has(error.code)) {
-          this.#routes.forget(first.topic)
-        }
+        this.#doubtRoute(first.topic, BrokerError.from(error))
         throw error
       }
     })
+  }
+
+  /** Also after the last attempt: the next send is not to begin at a broker that is gone. */
+  #doubtRoute(topic: string, { code, retryable }: BrokerError): void {
+    if (ROUTE_ERRORS.has(code)) this.#routes.forget(topic)
+    else if (retryable) this.#routes.invalidate(topic)
   }
 
   #trace(
