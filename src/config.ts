@@ -21,7 +21,12 @@ import {
   tlsProblems,
   WEB_SOCKET_SETTINGS,
 } from './net/options.ts'
-import { BROKER_ROLES, REPLICATION_SETTINGS, replicationProblems } from './replication/options.ts'
+import {
+  BROKER_ROLES,
+  ETCD_SETTINGS,
+  REPLICATION_SETTINGS,
+  replicationProblems,
+} from './replication/options.ts'
 import { lazyJsonSchema, leavesOf } from './schema.ts'
 import { CONFIG_FILE_ENV, type Layered, layer, type Setting, settingAt } from './settings.ts'
 import { TRACING_SETTINGS } from './tracing/options.ts'
@@ -249,6 +254,10 @@ const declared = z.strictObject({
       ...listening(10_912, OTHER_ADDRESS),
       enabled: z.boolean().default(false).describe('Take slaves at the port.'),
       ...REPLICATION_SETTINGS,
+      etcd: z
+        .strictObject(ETCD_SETTINGS)
+        .prefault({})
+        .describe('etcd, by which copies elect their master.'),
     })
     .prefault({})
     .describe('Copies of the log on other machines.'),

@@ -9,7 +9,9 @@ import { Tokens } from './access/tokens.ts'
 import { UserStore } from './access/user-store.ts'
 import type { EmbeddedBroker } from './broker/broker.ts'
 import { type Clock, systemClock } from './clock.ts'
-import type { Certified, Composition } from './composition/composition.ts'
+import type { Certified, Composition, Farewell } from './composition/composition.ts'
+import { CLOSED_DOOR, closeDoors } from './composition/doors.ts'
+import type { ElectedStore } from './composition/elected-life.ts'
 import { type FrontEnd, frontEndsOf, serveFrontEnds } from './composition/front-ends.ts'
 import { composeReplication, controlSlave, openCopyOf } from './composition/replication.ts'
 import { type Config, configJsonSchema, type ListeningConfig } from './config.ts'
@@ -46,11 +48,11 @@ import { Numbers } from './numbers/numbers.ts'
 import { watchProcess } from './numbers/process.ts'
 import { Parts } from './parts.ts'
 import type { Broker } from './port/broker.ts'
-import type { GatewayContext, GatewaySocket, ReplicationControl } from './port/gateway.ts'
+import type { GatewayContext, ReplicationControl } from './port/gateway.ts'
 import type { OpenAside } from './remoting/serving/aside.ts'
 import type { Credentials } from './remoting/signature.ts'
 import { redact } from './settings.ts'
-import type { Followed } from './store/log/following.ts'
+import type { FollowedStore } from './store/open.ts'
 import type { MessageStore } from './store/store.ts'
 
 export interface ServerOptions {
@@ -133,7 +135,9 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
     http?.tell((gateway) => gateway.ready(served))
   }
   const { signal } = options
-  const composition = { ...context, auth, listeners, trusted, protocols, any, serves, signal }
+  const leaving = (): Farewell => ({ deadlineMs: config.stopDeadlineMs, isLast: true })
+  const served = { trusted, protocols, any, serves, signal, leaving }
+  const composition = { ...context, auth, listeners, ...served }
   const nameServer = await composeNameServer(composition)
   http = composeHttp(role, composition)
   const running = await composeRole(role, composition, nameServer)
@@ -176,9 +180,6 @@ function composeAny(
   parts.add('addresses for every protocol', async () => gateway.close())
   return gateway
 }
-
-/** Of a slave: a client that is closed at once goes to its next address. */
-const CLOSED_DOOR = { accept: (socket: GatewaySocket): void => socket.destroy() }
 
 /** Its requests are short, and it closes after the broker. */
 const HTTP_STOP_MS = 500
@@ -262,6 +263,7 @@ async function composeBroker(
 ): Promise<GatewayContext | undefined> {
   const { parts, config } = composition
   if (config.broker.role === 'SLAVE') return composeSlave(composition, nameServer)
+  if (config.replication.etcd.endpoints.length > 0) return composeElection(composition, nameServer)
   const store = await openStoreOf(composition)
   parts.add('store', () => store.close())
   return serveBroker(composition, nameServer, frontEndsOf(composition), store)
@@ -273,11 +275,12 @@ async function serveBroker(
   nameServer: NameServer | undefined,
   frontEnds: readonly FrontEnd[],
   store: MessageStore,
+  elected?: ElectedStore,
 ): Promise<GatewayContext> {
   const { config, log, clock, numbers } = composition
   const { openBroker } = await import('./broker/broker.ts')
   // Before the first append: nothing is acknowledged without the slaves that it is to wait for.
-  const replication = await composeReplication(composition, store)
+  const replication = elected?.replication ?? (await composeReplication(composition, store))
   const { name, autoCreateTopics, nameServers: _, ...limits } = config.broker
   const createsTopics =
     autoCreateTopics === 'loopback' ? !isOpenToNetwork(config) : autoCreateTopics
@@ -286,9 +289,16 @@ async function serveBroker(
     clock,
     log,
     numbers,
-    options: { ...limits, brokerName: name, autoCreateTopics: createsTopics },
+    options: { ...limits, brokerName: name, brokerId: 0, autoCreateTopics: createsTopics },
   })
-  return serveOver(composition, nameServer, frontEnds, { broker, store, replication })
+  const served = {
+    broker,
+    store,
+    replication,
+    letGo: elected?.letGo,
+    isElected: elected !== undefined,
+  }
+  return serveOver(composition, nameServer, frontEnds, served)
 }
 
 /** What the front-ends serve. */
@@ -296,6 +306,10 @@ interface Served {
   readonly broker: EmbeddedBroker
   readonly store: MessageStore
   readonly replication: ReplicationControl | undefined
+  /** No client is there any more. */
+  readonly letGo?: (() => void) | undefined
+  /** It waits for no name server, which may be on a machine that is lost. */
+  readonly isElected?: boolean
 }
 
 /** Clients of the front-ends, and then the name servers, come to the broker. */
@@ -303,10 +317,11 @@ async function serveOver(
   composition: Composition,
   nameServer: NameServer | undefined,
   frontEnds: readonly FrontEnd[],
-  { broker, store, replication }: Served,
+  { broker, store, replication, letGo, isElected = false }: Served,
 ): Promise<GatewayContext> {
   const { auth, log, clock, numbers, parts } = composition
   parts.add('broker', () => broker.close())
+  if (letGo !== undefined) parts.add('what waits for other copies', async () => letGo())
   const accounts = new Accounts(broker.states, auth.accountUsers, log)
   parts.add('accounts', async () => accounts.close())
   await accounts.open()
@@ -316,8 +331,25 @@ async function serveOver(
   if (routes === undefined) return context
   // Telling the name servers brings native clients here: the last step of a start.
   parts.add('registrar', () => routes.close())
-  await routes.start()
+  const started = routes.start()
+  if (!isElected) await started
   return context
+}
+
+/** A copy that follows, or is the master, as is agreed on by etcd. */
+async function composeElection(
+  composition: Composition,
+  nameServer: NameServer | undefined,
+): Promise<GatewayContext> {
+  const { composeElected } = await import('./composition/elected.ts')
+  const frontEnds = frontEndsOf(composition)
+  closeDoors(composition, ['mqtt', 'amqp'])
+  return composeElected(composition, {
+    openStore: (follows) => openStoreOf(composition, follows),
+    slave: (over, { store, replication }) =>
+      serveCopy(over, nameServer, frontEnds, { store, replication, isElected: true }),
+    master: (over, elected) => serveBroker(over, nameServer, frontEnds, elected.store, elected),
+  })
 }
 
 /** A copy of another broker's log: native clients read from it, others are sent away. */
@@ -325,19 +357,15 @@ async function composeSlave(
   composition: Composition,
   nameServer: NameServer | undefined,
 ): Promise<GatewayContext> {
-  const { config, log, clock, numbers, parts, listeners, any } = composition
+  const { config, log, parts, listeners } = composition
   const { clusterName, name: brokerName, id: brokerId = 1 } = config.broker
   const identity = { clusterName, brokerName, brokerId }
   const frontEnds = frontEndsOf(composition)
   for (const listener of allOf(listeners, 'replication')) listener.serve(CLOSED_DOOR)
-  for (const name of ['mqtt', 'amqp'] as const) {
-    for (const listener of allOf(listeners, name)) listener.serve(CLOSED_DOOR)
-    any.open(name, CLOSED_DOOR)
-  }
+  closeDoors(composition, ['mqtt', 'amqp'])
   const store = await openCopyOf(composition, identity, (follows) =>
     openStoreOf(composition, follows),
   )
-  const { openSlaveBroker } = await import('./broker/slave.ts')
   const reading = new Parts(log)
   const becomeMaster = async (): Promise<void> => {
     try {
@@ -353,13 +381,28 @@ async function composeSlave(
   }
   const replication = await controlSlave(composition, identity, store, becomeMaster)
   parts.add('reading from the copy', () => reading.close())
-  const { name: _name, nameServers: _, ...limits } = config.broker
+  // The front-ends make room for those of the master that it becomes, at the same addresses.
+  const leaving = (): Farewell => ({ ...composition.leaving(), isLast: false })
+  const over = { ...composition, parts: reading, leaving }
+  return serveCopy(over, nameServer, frontEnds, { store, replication })
+}
+
+/** Native clients read from the copy. */
+async function serveCopy(
+  composition: Composition,
+  nameServer: NameServer | undefined,
+  frontEnds: readonly FrontEnd[],
+  copied: Omit<Served, 'broker'>,
+): Promise<GatewayContext> {
+  const { config, log, clock, numbers } = composition
+  const { openSlaveBroker } = await import('./broker/slave.ts')
+  const { name: brokerName, id: brokerId = 1, nameServers: _, ...limits } = config.broker
   // What a client names and the master does not have is made by its master alone.
-  const options = { ...limits, ...identity, autoCreateTopics: false, autoCreateGroups: false }
-  const broker = openSlaveBroker({ store, clock, log, numbers, options })
+  const made = { autoCreateTopics: false, autoCreateGroups: false }
+  const options = { ...limits, ...made, brokerName, brokerId }
+  const broker = openSlaveBroker({ store: copied.store, clock, log, numbers, options })
   const native = frontEnds.filter(({ name }) => name === 'remoting')
-  const served = { broker, store, replication }
-  return serveOver({ ...composition, parts: reading }, nameServer, native, served)
+  return serveOver(composition, nameServer, native, { ...copied, broker })
 }
 
 /** The front-ends before a cluster: nothing is stored here. */
@@ -441,7 +484,10 @@ async function routesOf(
 }
 
 /** `follows`: a copy, which is synced whatever `store.flush` says: its master relies on it. */
-async function openStoreOf(composition: Composition, follows?: Followed): Promise<MessageStore> {
+async function openStoreOf(
+  composition: Composition,
+  follows?: FollowedStore,
+): Promise<MessageStore> {
   const { config, log, clock, listeners, numbers } = composition
   const { openStore } = await import('./store/open.ts')
   const { retentionBytes, ...store } = config.store

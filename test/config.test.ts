@@ -179,6 +179,9 @@ test('a larger body makes room for itself in packet and message limits that were
   t.is(set.mqtt.packetBytesMax, 65_536)
 })
 
+const WITHOUT_SCHEME = ['10.0.0.1:2379']
+const ELECTED = { enabled: true, etcd: { endpoints: ['http://127.0.0.1:2379'] } }
+
 for (const [what, config, line] of [
   [
     'a connection that the largest message would end',
@@ -194,6 +197,40 @@ for (const [what, config, line] of [
     'a body larger than any may be',
     { broker: { bodyBytesMax: 99_999_999 } },
     /'broker\.bodyBytesMax'.*write a whole number, 1024 to 16777216$/,
+  ],
+  [
+    'an election without a number of the copy',
+    { broker: { role: 'SYNC_MASTER' }, replication: ELECTED },
+    /'broker\.id'.*each copy has its own, 1 or more$/,
+  ],
+  [
+    'an election whose master acknowledges alone',
+    { broker: { id: 1 }, replication: ELECTED },
+    /'broker\.role'.*every copy is a SYNC_MASTER, once it is elected$/,
+  ],
+  [
+    'an election beside a master that is given',
+    {
+      broker: { id: 1, role: 'SYNC_MASTER' },
+      replication: { ...ELECTED, master: '127.0.0.1:10912' },
+    },
+    /'replication\.master'.*the master is elected$/,
+  ],
+  [
+    'half a user of etcd',
+    {
+      broker: { id: 1, role: 'SYNC_MASTER' },
+      replication: { ...ELECTED, etcd: { ...ELECTED.etcd, user: 'trivet' } },
+    },
+    /'replication\.etcd\.user'.*it goes with replication\.etcd\.password$/,
+  ],
+  [
+    'an endpoint of etcd without its scheme',
+    {
+      broker: { id: 1, role: 'SYNC_MASTER' },
+      replication: { enabled: true, etcd: { endpoints: WITHOUT_SCHEME } },
+    },
+    /'replication\.etcd\.endpoints.*not http:\/\/host:port or https:\/\/host:port$/,
   ],
   [
     'a password that is no hash',

@@ -15,6 +15,12 @@ export function etcdMissing(): string | undefined {
   }
 }
 
+/** Of its leader, and of an election among the members. */
+export interface EtcdTimes {
+  readonly heartbeatMs: number
+  readonly electionMs: number
+}
+
 export class EtcdCluster {
   readonly endpoints: readonly string[]
   readonly #processes: ChildProcess[]
@@ -24,7 +30,10 @@ export class EtcdCluster {
     this.#processes = processes
   }
 
-  static async start(directory: string): Promise<EtcdCluster> {
+  static async start(
+    directory: string,
+    { heartbeatMs, electionMs }: EtcdTimes = { heartbeatMs: 100, electionMs: 1000 },
+  ): Promise<EtcdCluster> {
     const ports: number[] = []
     for (let i = 0; i < 2 * MEMBERS; i++) ports.push(await freePort())
     const urlOf = (index: number): string => `http://127.0.0.1:${ports[index]}`
@@ -39,6 +48,8 @@ export class EtcdCluster {
           ...['--listen-peer-urls', urlOf(MEMBERS + i)],
           ...['--initial-advertise-peer-urls', urlOf(MEMBERS + i)],
           ...['--initial-cluster-token', directory],
+          ...['--heartbeat-interval', String(heartbeatMs)],
+          ...['--election-timeout', String(electionMs)],
         ],
         { stdio: 'ignore' },
       ),
@@ -60,6 +71,20 @@ export class EtcdCluster {
     return (await answer.json()) as Record<string, unknown>
   }
 
+  /** Of a key, through the first member. */
+  async get(key: string): Promise<string | undefined> {
+    const answer = await this.call('/v3/kv/range', { key: Buffer.from(key).toString('base64') })
+    const [found] = (answer['kvs'] ?? []) as readonly { readonly value: string }[]
+    return found && Buffer.from(found.value, 'base64').toString()
+  }
+
+  /** All that is below; as an operator would by mistake. */
+  async wipe(prefix: string): Promise<void> {
+    const end = `${prefix.slice(0, -1)}${String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)}`
+    const encoded = (text: string) => Buffer.from(text).toString('base64')
+    await this.call('/v3/kv/deleterange', { key: encoded(prefix), range_end: encoded(end) })
+  }
+
   kill(member: number): void {
     this.#processes[member]!.kill('SIGKILL')
   }
@@ -67,6 +92,10 @@ export class EtcdCluster {
   /** It takes connections, and answers none. */
   stop(member: number): void {
     this.#processes[member]!.kill('SIGSTOP')
+  }
+
+  goOn(member: number): void {
+    this.#processes[member]!.kill('SIGCONT')
   }
 
   close(): void {

@@ -17,6 +17,12 @@ export interface Certified {
   readonly certificates: LiveCertificates
 }
 
+export interface Farewell {
+  readonly deadlineMs: number
+  /** Nothing is served at their addresses afterwards. */
+  readonly isLast: boolean
+}
+
 export interface Composition extends Certified {
   readonly config: Config
   readonly log: Logger
@@ -33,6 +39,8 @@ export interface Composition extends Certified {
   readonly protocols: readonly ListeningProtocol[]
   /** Clients are served by this from here on. */
   readonly serves: (context: GatewayContext) => void
+  /** How clients are let go, now. */
+  readonly leaving: () => Farewell
   /** At the addresses for every protocol, if there are any. */
   readonly any: AnyGateway
 }

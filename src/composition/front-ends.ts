@@ -96,7 +96,7 @@ export async function serveFrontEnds(
   context: GatewayContext,
   aside?: OpenAside,
 ): Promise<void> {
-  const { config, parts, any } = composition
+  const { config, parts, any, leaving } = composition
   const traced = await composeTracing(composition)
   const everyProtocol = allOf(composition.listeners, 'any')
   const closers: (() => Promise<void>)[] = []
@@ -104,15 +104,14 @@ export async function serveFrontEnds(
     const ends = await Promise.allSettled(closers.map((close) => close()))
     for (const end of ends) if (end.status === 'rejected') throw end.reason
   })
-  // Those of a slave make room for those of the master that it becomes, at the same addresses.
-  const isLast = context.broker.identity.brokerId === 0
   for (const { name, listeners, open } of frontEnds) {
     const seen =
       traced === undefined ? context : { ...context, broker: traced(context.broker, name) }
     const gateway = await open(seen, config, aside)
     closers.push(() => {
+      const { isLast, deadlineMs } = leaving()
       for (const listener of [...listeners, ...everyProtocol]) if (isLast) listener.stopAccepting()
-      return gateway.close(config.stopDeadlineMs)
+      return gateway.close(deadlineMs)
     })
     for (const listener of listeners) listener.serve(gateway)
     any.open(name, gateway)

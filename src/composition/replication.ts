@@ -152,11 +152,16 @@ async function followMaster(
   return slave
 }
 
-/** How the master is dialled now: certificates are renewed. */
-function masterOf({ config, certificates, clock }: Composition): MasterAddress {
-  const { master = '', masterTls, accessKey, secretKey } = config.replication
-  const credentials =
-    accessKey === undefined || secretKey === undefined ? undefined : { accessKey, secretKey }
-  const tls = masterTls ? certificates.dialling : undefined
-  return { address: master, clock, tls, credentials }
-}
+const masterOf = (composition: Composition): MasterAddress =>
+  diallingMaster(composition)(composition.config.replication.master ?? '')
+
+/** How a master is dialled now: certificates are renewed. */
+export const diallingMaster =
+  ({ config, certificates, clock }: Composition) =>
+  (address: string): MasterAddress => {
+    const { masterTls, accessKey, secretKey } = config.replication
+    const credentials =
+      accessKey === undefined || secretKey === undefined ? undefined : { accessKey, secretKey }
+    const tls = masterTls ? certificates.dialling : undefined
+    return { address, clock, tls, credentials }
+  }

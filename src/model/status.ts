@@ -63,6 +63,21 @@ export interface ReplicationStatus {
     /** Why the slave cannot go on without an operator. */
     readonly standing: string | undefined
   }
+  /** Where masters are elected: what was seen last. */
+  readonly election?: ElectionStatus
+}
+
+export interface ElectionStatus {
+  /** The name of this copy. */
+  readonly copy: string
+  /** Of the newest election; undefined: there was none yet. */
+  readonly number: number | undefined
+  /** The copy that is the master; undefined: none. */
+  readonly master: string | undefined
+  /** Copies that may be elected. */
+  readonly inSync: readonly string[]
+  /** The coordinator answered the last call. */
+  readonly isReached: boolean
 }
 
 /** Those that RocketMQ's tools know by names of their own. */

@@ -83,6 +83,18 @@ export class Numbers {
     return this.#lookUp(this.#details, declared, read)
   }
 
+  /** What is looked up from here on is there until this is disposed of. */
+  scope(): Disposable {
+    const before = new Set([...this.#gauges, ...this.#details])
+    return {
+      [Symbol.dispose]: () => {
+        for (const looks of [this.#gauges, this.#details]) {
+          for (const look of looks) if (!before.has(look)) looks.delete(look)
+        }
+      },
+    }
+  }
+
   #lookUp(looks: Set<ReadGauges>, declared: readonly Gauge[], read: ReadGauges): Disposable {
     this.declare(...declared)
     looks.add(read)

@@ -53,7 +53,7 @@ export async function openCopy(context: CopyContext): Promise<MessageStore> {
   return context.open(beginningOf(master))
 }
 
-const START: LogPosition = logPosition(0)
+export const START: LogPosition = logPosition(0)
 
 /**
  * What a former master has beyond the log of its successor is cut. Not what a slave has beyond a
@@ -67,14 +67,16 @@ function tailToCut(own: Replication, master: HelloAnswer): TailCut | undefined {
   return { to }
 }
 
-const beginningOf = ({ logId, logStart }: HelloAnswer): Followed => ({
+export const beginningOf = ({ logId, logStart }: HelloAnswer): Followed => ({
   logId,
   start: logPosition(logStart),
 })
 
+export type Asking = Pick<CopyContext, 'identity' | 'master' | 'logId' | 'signal'>
+
 /** `epoch`: with a higher one than its master's the log was promoted, and is no copy to empty. */
-async function ask(
-  { identity, master, logId, signal }: CopyContext,
+export async function ask(
+  { identity, master, logId, signal }: Asking,
   epoch?: number,
 ): Promise<HelloAnswer> {
   const link = await MasterLink.dial({ ...master(), signal })

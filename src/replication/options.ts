@@ -61,6 +61,39 @@ export const REPLICATION_SETTINGS = {
     .describe('A slave that had not all of the log for so long is not in sync.'),
 }
 
+/** An endpoint of etcd; what comes behind the port would not be used. */
+const ENDPOINT = /^https?:\/\/[^/?#@\s]+$/
+
+export const ETCD_SETTINGS = {
+  endpoints: z
+    .array(z.string().regex(ENDPOINT, { error: 'not http://host:port or https://host:port' }))
+    .max(16)
+    .default([])
+    .describe('Members of etcd (http://host:port); with them the copies elect their master.'),
+  prefix: z
+    .string()
+    .regex(/^[^\s]{1,200}$/, { error: 'not 1 to 200 characters without spaces' })
+    .default('/trivet')
+    .describe('Of all keys; no other program writes below it.'),
+  user: z.string().min(1).optional().describe('With `replication.etcd.password`.'),
+  password: z.string().min(1).optional().meta({
+    secret: true,
+    description: "That user's password.",
+  }),
+  leaseMs: z
+    .int()
+    .min(1_000)
+    .max(60_000)
+    .default(2_000)
+    .describe('A master that etcd has not heard of for so long is replaced; in whole seconds.'),
+  founds: z
+    .boolean()
+    .default(false)
+    .describe('Of one copy: it is the first master where etcd knows of none yet.'),
+}
+
+export type EtcdSettings = Readonly<z.output<z.ZodObject<typeof ETCD_SETTINGS>>>
+
 export type ReplicationOptions = Readonly<z.output<z.ZodObject<typeof REPLICATION_SETTINGS>>>
 
 interface Problem {
@@ -78,8 +111,10 @@ export function replicationProblems(
     inSyncReplicas,
     inSyncReplicasMin,
     enabled,
+    etcd,
   }: ReplicationOptions & {
     readonly enabled: boolean
+    readonly etcd: EtcdSettings
   },
 ): Problem[] {
   const problems: Problem[] = []
@@ -89,10 +124,27 @@ export function replicationProblems(
   if (role === 'SLAVE' && master === undefined) {
     add('replication.master', 'a SLAVE needs the address of its master')
   }
-  if (id !== undefined && (role === 'SLAVE') !== id > 0) {
+  const isElected = etcd.endpoints.length > 0
+  if (!isElected && id !== undefined && (role === 'SLAVE') !== id > 0) {
     add('broker.id', 'a master has 0, a slave 1 or more')
   }
-  if (role === 'SYNC_MASTER' && !enabled && Math.max(inSyncReplicas, inSyncReplicasMin) > 1) {
+  if (isElected) {
+    if (role !== 'SYNC_MASTER') {
+      const text = 'with replication.etcd.endpoints every copy is a SYNC_MASTER, once it is elected'
+      add('broker.role', text)
+    }
+    if (id === undefined || id < 1) {
+      add('broker.id', 'with replication.etcd.endpoints each copy has its own, 1 or more')
+    }
+    if (master !== undefined) {
+      add('replication.master', 'with replication.etcd.endpoints the master is elected')
+    }
+  }
+  if ((etcd.user === undefined) !== (etcd.password === undefined)) {
+    add('replication.etcd.user', 'it goes with replication.etcd.password')
+  }
+  const hasSlaves = isElected || Math.max(inSyncReplicas, inSyncReplicasMin) > 1
+  if (role === 'SYNC_MASTER' && !enabled && hasSlaves) {
     add('replication.enabled', 'a SYNC_MASTER needs it, for its slaves come there')
   }
   if ((accessKey === undefined) !== (secretKey === undefined)) {

@@ -44,6 +44,8 @@ export interface ReplicasOptions
   > {
   /** SYNC_MASTER. */
   readonly isSync: boolean
+  /** Where masters are elected: the copies that acknowledgements wait for. */
+  readonly counted?: () => number
 }
 
 /** Waits are looked at so many times within their time, and this often at most. */
@@ -109,6 +111,8 @@ export class Replicas {
 
   /** Copies that are in sync, this one among them. */
   get inSync(): number {
+    const { counted } = this.#options
+    if (counted !== undefined) return counted()
     let count = 1
     for (const replica of this.#connected) if (this.isInSync(replica)) count++
     return count

@@ -46,11 +46,21 @@ const SWEEP_MS = 5_000
 /** One line in so long says that slaves are refused. */
 const REFUSALS_TOLD_MS = 1_000
 
+/** Of a master that was elected. */
+export interface Electorate {
+  /** undefined: it is the master no more. */
+  readonly election: number | undefined
+  /** Everything before the position is on the disk of a copy that follows in this election. */
+  confirm(copy: string, election: number, to: number): void
+}
+
 export interface ReplicationContext extends Pick<GatewayContext, 'auth' | 'clock' | 'log'> {
   readonly replication: Replication
   readonly replicas: Replicas
   readonly clusterName: string
   readonly brokerName: string
+  /** Absent where the role of a broker is what its configuration says. */
+  readonly electorate?: Electorate | undefined
 }
 
 export class ReplicationServer {
@@ -106,6 +116,12 @@ class Refusals {
 
 const newBuffer = (): Buffer => Buffer.allocUnsafeSlow(BATCH_BYTES_MAX)
 
+/** A copy that follows in an election. */
+interface Member {
+  readonly copy: string
+  readonly election: number
+}
+
 class SlaveConnection extends ServerConnection {
   /** One FETCH at a time; what came behind it waits. */
   readonly isFull = false
@@ -114,6 +130,7 @@ class SlaveConnection extends ServerConnection {
   readonly #gone: () => void
   /** As HELLO said. */
   #brokerId: number | undefined
+  #member: Member | undefined
   /** From the first FETCH on, which shows that the slave's log is a copy of this one. */
   #replica: ReturnType<Replicas['join']> | undefined
   #feed: FrameFeed | undefined
@@ -256,6 +273,7 @@ class SlaveConnection extends ServerConnection {
       const text = `the slave has log ${logId}, and this master has log ${replication.logId}`
       throw new BrokerError('CONFIG_INVALID', `${text}: give the slave an empty data directory`)
     }
+    this.#member = this.#memberOf(hello)
     if (epoch !== undefined && epoch > replication.epoch) {
       replicas.depose(epoch)
       const text = `the slave is in epoch ${epoch}, and this master in epoch ${replication.epoch}`
@@ -275,10 +293,29 @@ class SlaveConnection extends ServerConnection {
     }
   }
 
+  /** Copies follow the master of the newest election that they know of, and no other. */
+  #memberOf({ copy, election }: Values<typeof HELLO>): Member | undefined {
+    const { electorate } = this.#context
+    if (electorate === undefined && election === undefined) return undefined
+    const own = electorate?.election
+    if (copy === undefined || election === undefined || electorate === undefined) {
+      const text = 'one of the two has its master elected, and the other has not'
+      throw new BrokerError('CONFIG_INVALID', `${text}: give both the same replication.etcd`)
+    }
+    if (own === election) return { copy, election }
+    const text = `the slave follows election ${election}, and this broker`
+    const mine = own === undefined ? 'is no master' : `won election ${own}`
+    throw new BrokerError('BUSY', `${text} ${mine}`)
+  }
+
   #confirm(synced: number): void {
     if (this.#replica === undefined || this.#fedTo === undefined) return
     // Nor what it was not given.
-    this.#context.replicas.confirm(this.#replica, Math.min(synced, this.#fedTo))
+    const to = Math.min(synced, this.#fedTo)
+    this.#context.replicas.confirm(this.#replica, to)
+    if (this.#member === undefined) return
+    const { copy, election } = this.#member
+    this.#context.electorate?.confirm(copy, election, to)
   }
 
   #join(brokerId: number, from: number): void {

@@ -40,6 +40,9 @@ export interface SlaveIdentity {
   readonly clusterName: string
   readonly brokerName: string
   readonly brokerId: number
+  /** Where masters are elected: its name, and the election whose master it follows. */
+  readonly copy?: string | undefined
+  readonly election?: number | undefined
 }
 
 export interface SlaveContext {

@@ -53,6 +53,9 @@ export const HELLO = layout({
   epoch: optional(int),
   /** What the slave has of the log, synced. */
   end: optional(long),
+  /** Where masters are elected: its name as a copy, and the election whose master it follows. */
+  copy: optional(text),
+  election: optional(int),
 })
 
 export const HELLO_ANSWER = layout({

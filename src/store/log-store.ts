@@ -140,7 +140,7 @@ export class LogStore implements MessageStore {
         this.#refusal = error && { error, what }
       },
       feed: (from) => log.feed(from),
-      hold: () => log.hold(),
+      hold: (waits) => log.hold(waits),
       take: (batch) => this.#take(batch),
       promote: (epoch) => this.#promote(epoch),
     }

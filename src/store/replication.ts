@@ -32,8 +32,12 @@ export interface Replication {
    * @throws OFFSET_OUT_OF_RANGE, QUOTA_EXCEEDED, CLOSED
    */
   feed(from: LogPosition): FrameFeed
-  /** One more condition for every acknowledgement. @throws QUOTA_EXCEEDED */
-  hold(): AcknowledgementHold
+  /**
+   * One more condition for every acknowledgement. `waits` is called when a frame is on the disk and
+   * waits for it; `syncedEnd` is behind the frame by then.
+   * @throws QUOTA_EXCEEDED
+   */
+  hold(waits?: () => void): AcknowledgementHold
   /**
    * Takes what the master's feed gave, from the log's end on. Settles in order of the calls, when
    * it is durable and in the views. @returns the end of the log

@@ -30,6 +30,16 @@ const TOOK: Declared<'histogram'> = {
   bounds: [0.1, 1, 10],
 }
 
+test('what is looked up within a scope goes with it', async (t) => {
+  const numbers = new Numbers()
+  numbers.gauge(OPEN, () => 1, { link: 'before' })
+  const scope = numbers.scope()
+  numbers.gauge(OPEN, () => 2, { link: 'within' })
+  t.is(await numberOf(numbers, 'test_open'), 3)
+  scope[Symbol.dispose]()
+  t.is(await numberOf(numbers, 'test_open'), 1)
+})
+
 test('a counter is one for its labels, whichever part asks for it', async (t) => {
   const numbers = new Numbers()
   numbers.counter(SENT, { way: 'in' }).value += 2

@@ -188,6 +188,20 @@ test('what a hold has not confirmed is synced, and neither answered nor readable
   t.is(log.end, log.syncedEnd)
 })
 
+test('who holds is told of what waits, once it is synced', (t) => {
+  const simulation = opened()
+  const { log } = simulation
+  const ends: number[] = []
+  const hold = log.hold(() => {
+    ends.push(log.syncedEnd)
+    hold.confirm(log.syncedEnd)
+  })
+  const call = simulation.append([10])!
+  simulation.settle()
+  t.is(call.fate, 'acknowledged')
+  t.deepEqual(ends, [log.end])
+})
+
 test('every hold has to confirm, and answers keep the order of the appends', (t) => {
   const simulation = opened()
   const [one, other] = [simulation.log.hold(), simulation.log.hold()]

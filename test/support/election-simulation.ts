@@ -295,7 +295,7 @@ class Machine {
       get place() {
         return alive().place
       },
-      follow: (master, election) => alive().#followMaster(master, election),
+      follow: (master, election) => alive().#followMaster(master.name, election),
       stopFollowing: async () => alive().#stopFollowing(),
       promote: async (epoch) => alive().#promote(epoch),
       acknowledge: (to) => alive().#acknowledge(to),

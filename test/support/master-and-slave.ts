@@ -9,7 +9,7 @@ import { Listener } from '../../src/net/listener.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
 import { openCopy } from '../../src/replication/opening.ts'
 import { Replicas, type ReplicasOptions } from '../../src/replication/replicas.ts'
-import { ReplicationServer } from '../../src/replication/server.ts'
+import { type Electorate, ReplicationServer } from '../../src/replication/server.ts'
 import { Slave, type SlaveIdentity } from '../../src/replication/slave.ts'
 import { emptyDataDirectory } from '../../src/store/disk/data-directory.ts'
 import type { Followed } from '../../src/store/log/following.ts'
@@ -55,6 +55,7 @@ export interface MasterOptions {
   readonly replicas?: Partial<ReplicasOptions>
   readonly users?: Readonly<Record<string, User>>
   readonly store?: Partial<StoreOptions>
+  readonly electorate?: Electorate
 }
 
 export interface TestMaster {
@@ -78,7 +79,8 @@ export async function startMaster(t: Teardown, options: MasterOptions = {}): Pro
   const context = { replication, clock: systemClock, log, numbers }
   const replicas = new Replicas(context, { ...SYNC, ...options.replicas })
   const auth = new UserStore(options.users ?? {}, systemClock)
-  const server = new ReplicationServer({ ...context, ...IDENTITY, replicas, auth })
+  const { electorate } = options
+  const server = new ReplicationServer({ ...context, ...IDENTITY, replicas, auth, electorate })
   const listener = await Listener.open({
     ...{ host: '127.0.0.1', port: options.port ?? 0, name: 'replication', limits: GENEROUS_LIMITS },
     ...{ log, clock: systemClock },

@@ -9,6 +9,7 @@ import type { Coordinator, Lease, Seen } from './coordinator.ts'
 import {
   byLog,
   type Candidate,
+  type CopyAddresses,
   type CopyName,
   electionOf,
   firstEpochOf,
@@ -22,7 +23,7 @@ export interface LocalLog {
   /** Of its newest frame, and up to where it is synced. */
   readonly place: { readonly epoch: number; readonly end: number }
   /** Follows the master that won this election: compares, is cut, takes frames, confirms them. */
-  follow(master: CopyName, election: number): void
+  follow(master: Candidate, election: number): void
   /** Takes nothing any more and confirms nothing; settles when what was under way is synced. */
   stopFollowing(): Promise<void>
   /** Takes appends in this epoch and the ones behind it, and acknowledges none until it is told. */
@@ -36,9 +37,12 @@ export interface LocalLog {
 export interface ElectionOptions {
   /** Of this copy, and of this directory: one that was emptied has another. */
   readonly name: CopyName
+  readonly addresses?: CopyAddresses | undefined
   readonly leaseMs: number
   /** A copy that has not all of the log for so long is taken for lost. */
   readonly behindMs: number
+  /** So many copies are waited for at least, once there are so many; default 1. */
+  readonly inSyncMin?: number
   /** May make the first state of the group: of one copy only, and by hand. */
   readonly mayFound: boolean
 }
@@ -52,6 +56,8 @@ export interface ElectionParts {
 
 /** A step is made so many times within the time of a lease. */
 const STEPS_PER_LEASE = 5
+/** The same while no copy is the master. */
+const STEPS_PER_LEASE_VACANT = 20
 
 interface Mastership {
   readonly election: number
@@ -67,6 +73,7 @@ export class Election {
   readonly #time = new LeaseTime()
   readonly #timer: Timer
   #fence: Timer | undefined
+  #soon: Timer | undefined
   #lease: Lease | undefined
   #mastership: Mastership | undefined
   /** The election that was run for with the lease, if the answer is not known. */
@@ -74,6 +81,12 @@ export class Election {
   #following: { readonly master: CopyName; readonly election: number } | undefined
   /** Since when no copy is known to hold the mastership. */
   #vacantMs: number | undefined
+  #seen: Seen | undefined
+  /** undefined: it was not asked yet. */
+  #isReached: boolean | undefined
+  /** An operator has it run although it may lack what was acknowledged. */
+  #isForced = false
+  #wantsStep = false
   /** Of the copies that were heard of in this election, or have to be. */
   #paces = new Map<CopyName, Pace>()
   #step: Promise<void> | undefined
@@ -93,6 +106,31 @@ export class Election {
   /** May it be read, and written to? */
   get isReady(): boolean {
     return this.#isOurs && this.#mastership?.inSync.isReady === true
+  }
+
+  /** What the coordinator had, when it answered last. */
+  get seen(): Seen | undefined {
+    return this.#seen
+  }
+
+  /** Did the coordinator answer the last call? */
+  get isReached(): boolean {
+    return this.#isReached === true
+  }
+
+  /** Of a master: copies that an acknowledgement waits for, and not in vain; its own among them. */
+  get inSync(): readonly CopyName[] {
+    const candidates = this.#seen?.candidates ?? []
+    return (this.#mastership?.inSync.kept ?? []).filter((copy) => this.#isEven(copy, candidates))
+  }
+
+  /**
+   * It runs at the next chance, whether it is in sync or not, until a copy holds the mastership:
+   * what was acknowledged may be lost by that.
+   */
+  force(): void {
+    this.#isForced = true
+    void this.step()
   }
 
   get #isOurs(): boolean {
@@ -131,23 +169,49 @@ export class Election {
   /** Looks at the coordinator, and does what that asks for. One at a time. */
   step(): Promise<void> {
     this.#step ??= this.#act()
-      .catch((err: unknown) => {
-        const fields = { evt: 'election.unreachable', err }
-        this.#parts.log.warn(fields, 'the coordinator does not answer; trying again')
-      })
+      .then(
+        () => {
+          this.#isReached = true
+        },
+        (error: unknown) => this.#failed(error),
+      )
       .finally(() => {
         this.#step = undefined
+        if (this.#isClosed) return
+        if (this.#wantsStep) void this.step()
+        else if (this.isReached && this.#seen?.holder === undefined) this.#stepSoon()
+        this.#wantsStep = false
       })
     return this.#step
   }
 
-  /** Gives the mastership up, so that another copy need not wait for the lease to run out. */
+  /** While there is no master each look may be the one that ends that. */
+  #stepSoon(): void {
+    const { clock } = this.#parts
+    const { leaseMs } = this.#options
+    this.#soon?.cancel()
+    this.#soon = clock.after(leaseMs / STEPS_PER_LEASE_VACANT, () => void this.step())
+  }
+
+  #failed(err: unknown): void {
+    // Once, and not five times per lease.
+    const level = this.#isReached === false ? 'debug' : 'warn'
+    this.#isReached = false
+    const fields = { evt: 'election.unreachable', err }
+    this.#parts.log[level](fields, 'the coordinator does not answer; trying again')
+  }
+
+  /**
+   * Gives the mastership up, so that another copy need not wait for the lease to run out. Never
+   * rejects.
+   */
   async close(): Promise<void> {
     this.#isClosed = true
     this.#timer.cancel()
     this.#fence?.cancel()
+    this.#soon?.cancel()
     await this.#step
-    await this.#leave()
+    await this.#leave().catch((error: unknown) => this.#failed(error))
   }
 
   async #act(): Promise<void> {
@@ -155,17 +219,21 @@ export class Election {
     const lease = await this.#keepLease()
     const seen = await this.#parts.coordinator.read()
     if (this.#isClosed) return
+    this.#seen = seen
     await this.#judge(lease, seen)
-    const { name } = this.#options
+    const { name, addresses } = this.#options
     if (this.#lease === lease) {
-      await this.#parts.coordinator.announce(lease, { name, ...this.#parts.copy.place })
+      await this.#parts.coordinator.announce(lease, { name, addresses, ...this.#parts.copy.place })
     }
   }
 
   async #judge(lease: Lease, seen: Seen): Promise<void> {
     const { holder, state } = seen
     const mastership = this.#mastership
-    if (holder !== undefined) this.#vacantMs = undefined
+    if (holder !== undefined) {
+      this.#vacantMs = undefined
+      this.#isForced = false
+    }
     if (holder?.lease === lease.id && state?.master === this.#options.name) {
       if (mastership?.election === state.election) return this.#lead(mastership, seen, state)
       if (this.#running?.election === state.election) return this.#begin(lease, seen, state)
@@ -177,8 +245,11 @@ export class Election {
     if (election === undefined || holder.name !== state?.master) return
     const { master, election: known } = this.#following ?? {}
     if (master === holder.name && known === election) return
+    // It has not said yet where it is reached.
+    const candidate = seen.candidates.find(({ name }) => name === holder.name)
+    if (candidate === undefined) return
     this.#following = { master: holder.name, election }
-    this.#parts.copy.follow(holder.name, election)
+    this.#parts.copy.follow(candidate, election)
   }
 
   // Leases
@@ -239,17 +310,21 @@ export class Election {
     const { state } = seen
     const nowMs = clock.monotonic()
     this.#vacantMs ??= nowMs
-    if (state === undefined ? !mayFound : !state.inSync.includes(name)) return
-    if (nowMs - this.#vacantMs < this.#patienceMs(seen)) return
+    const isForced = this.#isForced
+    const isAble = state === undefined ? mayFound : state.inSync.includes(name)
+    if (!isAble && !isForced) return
+    if (!isForced && nowMs - this.#vacantMs < this.#patienceMs(seen)) return
     this.#following = undefined
     await copy.stopFollowing()
     const { epoch } = copy.place
     const election = 1 + Math.max(state?.election ?? 0, electionOf(epoch))
     const alive = seen.candidates.map((candidate) => candidate.name)
-    const others = (state?.inSync ?? []).filter((other) => other !== name && alive.includes(other))
+    // Those that have what a forced one lacks are not as it is.
+    const inSync = isAble ? (state?.inSync ?? []) : []
+    const others = inSync.filter((other) => other !== name && alive.includes(other))
     this.#running = { election, master: name, inSync: [name, ...others] }
     // Whether that was done is seen by the next step.
-    await coordinator.take(lease, seen.revision, this.#running)
+    this.#wantsStep = await coordinator.take(lease, seen.revision, this.#running)
   }
 
   /** The copy with the best log of those that may be elected is the first to try. */
@@ -312,15 +387,25 @@ export class Election {
     inSync: InSyncSet,
     candidates: readonly Candidate[],
   ): readonly CopyName[] | undefined {
-    const { name, behindMs } = this.#options
-    const sinceMs = this.#nowMs - behindMs
-    const isEven = (copy: CopyName): boolean =>
-      copy === name || (this.#paces.get(copy)?.evenMs ?? Number.NEGATIVE_INFINITY) >= sinceMs
-    const lost = inSync.kept.filter((copy) => !isEven(copy))
+    const { inSyncMin = 1 } = this.#options
+    const { kept } = inSync
+    const isEven = (copy: CopyName): boolean => this.#isEven(copy, candidates)
+    // What waits for those that have to stay is not acknowledged by fewer.
+    const removable = Math.max(0, kept.length - inSyncMin)
+    const lost = kept.filter((copy) => !isEven(copy)).slice(0, removable)
     if (inSync.courted === undefined || !isEven(inSync.courted)) {
-      const others = candidates.filter((other) => !inSync.kept.includes(other.name))
+      const others = candidates.filter((other) => !kept.includes(other.name))
       inSync.court(others.find((other) => isEven(other.name))?.name)
     }
     return lost.length > 0 ? inSync.removing(lost) : inSync.adding()
+  }
+
+  /** One whose lease ran out holds up the others for no longer than that. */
+  #isEven(copy: CopyName, candidates: readonly Candidate[]): boolean {
+    const { name, behindMs, leaseMs } = this.#options
+    if (copy === name) return true
+    const isAlive = candidates.some((candidate) => candidate.name === copy)
+    const sinceMs = this.#nowMs - (isAlive ? behindMs : Math.min(leaseMs, behindMs))
+    return (this.#paces.get(copy)?.evenMs ?? Number.NEGATIVE_INFINITY) >= sinceMs
   }
 }

@@ -2,7 +2,7 @@
 // endpoints are one service: a call goes to the one that answered last, and to the next one if no
 // byte of it can have been carried out, or if carrying it out twice is no harm.
 import { type ClientRequest, request as requestPlain } from 'node:http'
-import { Agent, request as requestTls } from 'node:https'
+import { Agent, type AgentOptions, request as requestTls } from 'node:https'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 
@@ -29,7 +29,7 @@ export interface EtcdOptions {
   readonly timeoutMs: number
   readonly user?: { readonly name: string; readonly password: string } | undefined
   /** PEM: the authorities to trust, and a certificate to show. */
-  readonly tls?: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer } | undefined
+  readonly tls?: AgentOptions | undefined
 }
 
 export type EtcdJson = Readonly<Record<string, unknown>>

@@ -19,6 +19,16 @@ export interface Candidate {
   /** Of its newest frame. */
   readonly epoch: number
   readonly end: number
+  /** Where it is reached as the master. */
+  readonly addresses?: CopyAddresses | undefined
+}
+
+/** host:port each. */
+export interface CopyAddresses {
+  /** Of copies that follow it. */
+  readonly replication: string
+  readonly mqtt?: string | undefined
+  readonly amqp?: string | undefined
 }
 
 /** An election has so many epochs of the log: a master begins one whenever its disk comes back. */
@@ -50,12 +60,21 @@ export function decodeState(text: string): GroupState | undefined {
   return { election: Number(election), master, inSync }
 }
 
-export const encodeCandidate = ({ epoch, end }: Candidate): string => JSON.stringify({ epoch, end })
+export const encodeCandidate = ({ epoch, end, addresses }: Candidate): string =>
+  JSON.stringify({ epoch, end, addresses })
 
 export function decodeCandidate(name: CopyName, text: string): Candidate | undefined {
-  const { epoch, end } = parsed(text) ?? {}
+  const { epoch, end, addresses } = parsed(text) ?? {}
   if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(end)) return undefined
-  return { name, epoch: Number(epoch), end: Number(end) }
+  return { name, epoch: Number(epoch), end: Number(end), addresses: decodeAddresses(addresses) }
+}
+
+function decodeAddresses(told: unknown): CopyAddresses | undefined {
+  if (told === null || typeof told !== 'object') return undefined
+  const { replication, mqtt, amqp } = told as Readonly<Record<string, unknown>>
+  if (typeof replication !== 'string') return undefined
+  const text = (value: unknown) => (typeof value === 'string' ? value : undefined)
+  return { replication, mqtt: text(mqtt), amqp: text(amqp) }
 }
 
 function parsed(text: string): Readonly<Record<string, unknown>> | undefined {

@@ -18,6 +18,7 @@ interface Condition {
   confirmedTo: number
   refusedTo: number
   refusal: BrokerError | undefined
+  readonly waits: (() => void) | undefined
 }
 
 export interface AcknowledgementOptions {
@@ -56,16 +57,17 @@ export class Acknowledgements {
       return
     }
     this.#held.push(frame)
+    for (const { waits } of this.#conditions) waits?.()
     this.#settle()
   }
 
-  /** @throws BrokerError QUOTA_EXCEEDED */
-  hold(): AcknowledgementHold {
+  /** `waits`: told of each frame that is durable here. @throws BrokerError QUOTA_EXCEEDED */
+  hold(waits?: () => void): AcknowledgementHold {
     if (this.#conditions.size >= HOLDS_MAX) {
       const text = `${HOLDS_MAX} holds of acknowledgements are the most that a log has at a time`
       throw new BrokerError('QUOTA_EXCEEDED', text)
     }
-    const condition: Condition = { confirmedTo: 0, refusedTo: 0, refusal: undefined }
+    const condition: Condition = { confirmedTo: 0, refusedTo: 0, refusal: undefined, waits }
     this.#conditions.add(condition)
     return {
       confirm: (to) => {

@@ -160,7 +160,7 @@ export interface CommitLog {
   /** Of the synced bytes in [from, to), which are few; undefined where they cannot be read. */
   checksum(from: LogPosition, to: LogPosition): Promise<number | undefined>
   /** One more condition for acknowledgements, of what is under way too. */
-  hold(): AcknowledgementHold
+  hold(waits?: () => void): AcknowledgementHold
   /** Before a close: what is held back, now or from here on, is answered with CLOSED. */
   endHolds(): void
   /**

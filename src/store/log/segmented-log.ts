@@ -232,8 +232,8 @@ class SegmentedLog implements CommitLog {
   checksum(from: LogPosition, to: LogPosition): Promise<number | undefined> {
     return this.#reader.checksum(from, to)
   }
-  hold(): AcknowledgementHold {
-    return this.#acknowledgements.hold()
+  hold(waits?: () => void): AcknowledgementHold {
+    return this.#acknowledgements.hold(waits)
   }
   endHolds(): void {
     this.#acknowledgements.end(new BrokerError('CLOSED', 'the log is about to close'))
