@@ -353,8 +353,7 @@ test('in order, messages without a key go to one queue, one after the other', as
 test('the send after one that was not answered in time asks for the route again', async (t) => {
   const clock = new FakeClock()
   const { fake, mq } = await pair(t, { clock, timeoutMs: 1000 })
-  const routes = (): number =>
-    fake.requests.filter(({ code }) => code === REQUEST.getRoute).length
+  const routes = (): number => fake.requests.filter(({ code }) => code === REQUEST.getRoute).length
   await mq.send({ topic: 'T', body: 'known' })
   const known = routes()
   let isSilent = true
