@@ -188,7 +188,7 @@ test('what a hold has not confirmed is synced, and neither answered nor readable
   t.is(log.end, log.syncedEnd)
 })
 
-test('who holds is told of what waits, once it is synced', (t) => {
+test('a hold is told of what waits for it, once that is synced', (t) => {
   const simulation = opened()
   const { log } = simulation
   const ends: number[] = []
