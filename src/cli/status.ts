@@ -109,6 +109,10 @@ export function troubles({ numbers, values }: BrokerState): readonly string[] {
     ...(behindSeconds < BEHIND_SECONDS_TOLD
       ? []
       : [`a copy is ${size(behindBytes)} and ${span(behindSeconds * 1000)} behind`]),
+    ...(numbers['trivet_election_is_reached'] === 0
+      ? ['etcd does not answer: no master is elected until it does']
+      : []),
+    ...(numbers['trivet_election_is_vacant'] === 1 ? ['no copy is the master at present'] : []),
     ...(numbers['trivet_views_rebuilding'] === 1
       ? ['the views are being built again from the log: some reads have to wait']
       : []),

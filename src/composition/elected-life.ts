@@ -9,6 +9,7 @@ import { Election } from '../replication/election/election.ts'
 import type { EtcdCoordinator } from '../replication/election/etcd-coordinator.ts'
 import type { CopyAddresses } from '../replication/election/group-state.ts'
 import type { MasterAddress } from '../replication/master-link.ts'
+import { ELECTED, ELECTION, REACHED, VACANT } from '../replication/numbers.ts'
 import { Replicas } from '../replication/replicas.ts'
 import { ReplicationServer } from '../replication/server.ts'
 import type { SlaveIdentity } from '../replication/slave.ts'
@@ -117,6 +118,10 @@ export class Life {
       },
     )
     this.#election = election
+    numbers.gauge(ELECTION, () => election.seen?.state?.election ?? 0)
+    numbers.gauge(ELECTED, () => (election.election === undefined ? 0 : 1))
+    numbers.gauge(VACANT, () => (election.seen?.holder === undefined ? 1 : 0))
+    numbers.gauge(REACHED, () => (election.isReached ? 1 : 0))
     parts.add('election', () => election.close())
     void election.step()
     return served

@@ -21,6 +21,7 @@ export type Unit =
   | 'builds'
   | 'series'
   | 'spans'
+  | 'elections'
   | '0 or 1'
 
 export interface Declared<K extends Kind = Kind> {

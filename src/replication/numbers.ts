@@ -36,3 +36,15 @@ export const STANDING = gauge('trivet_replication_standing', '0 or 1', {
 export const RECONNECTS = counter('trivet_replication_reconnects_total', 'connections', {
   help: 'Connections to the master that ended and were tried again.',
 })
+export const ELECTION = gauge('trivet_election_number', 'elections', {
+  help: 'The newest election of a master that this copy knows of.',
+})
+export const ELECTED = gauge('trivet_election_is_master', '0 or 1', {
+  help: 'Whether this copy was elected, and is the master.',
+})
+export const VACANT = gauge('trivet_election_is_vacant', '0 or 1', {
+  help: 'Whether no copy was the master when etcd answered last.',
+})
+export const REACHED = gauge('trivet_election_is_reached', '0 or 1', {
+  help: 'Whether etcd answered the last call.',
+})

@@ -6,7 +6,8 @@ export const promote = command({
   summary: 'Make a slave the master, by hand',
   details:
     'The slave refuses while its master is connected, and where it knows that it lacks something, ' +
-    'or cannot know: --force then accepts that what it lacks is lost.',
+    'or cannot know: --force then accepts that what it lacks is lost. ' +
+    'Where etcd elects the master it is for the case that no copy in sync is left, and needs --force.',
   positionals: [{ name: 'slave', describe: "host:port of the slave, for RocketMQ's clients." }],
   flags: {
     ...connectionFlags,
