@@ -6,6 +6,7 @@ export const SLOW = [
   // Kills, freezes and starts brokers again and again.
   'test/client/kills.test.ts',
   'test/cluster/frozen-broker.test.ts',
+  'test/aedes/kill.test.ts',
   'test/thread.test.ts',
   // Bodies of 16 MiB in every protocol.
   'test/large-bodies.test.ts',

@@ -22,6 +22,8 @@ const PACKED = [
   'README.md',
   'CHANGELOG.md',
 ]
+/** Optional peers: the package installs none of them. */
+const AEDES = ['aedes@1.2.0', 'aedes-persistence@11.0.0', 'mqemitter@7.1.0']
 const INSTALL = ['install', '--no-audit', '--no-fund', '--prefer-offline']
 
 interface PackedFile {
@@ -38,10 +40,17 @@ async function pack(folder: string): Promise<{ archive: string; paths: readonly 
 }
 
 const PROGRAM = `
+import { Aedes } from 'aedes'
 import { connect } from 'trivetmq'
+import { createEmitter, createPersistence } from 'trivetmq/aedes'
 import { startTemporaryServer } from 'trivetmq/server'
 
 const server = await startTemporaryServer()
+const emitter = createEmitter({ server })
+const authorizePublish = emitter.storeFirst()
+const persistence = createPersistence({ server })
+const aedes = await Aedes.createBroker({ mq: emitter, persistence, authorizePublish })
+await new Promise<void>((resolve) => aedes.close(() => resolve()))
 const mq = await connect({ nameServers: server.nameServers })
 const sent = await mq.send({ topic: 'orders', body: 'hello', tag: 'paid' })
 console.log(sent.topic)
@@ -51,7 +60,7 @@ await server.close()
 
 test('a project installs the package, runs its command, and compiles against its types', async (t) => {
   const { archive, paths } = await pack(await tempDir(t))
-  for (const path of ['bin/trivet.cjs', 'dist/src/client/index.js', 'dist/src/server.d.ts']) {
+  for (const path of ['bin/trivet.cjs', 'dist/src/aedes/index.js', 'dist/src/server.d.ts']) {
     t.true(paths.includes(path), path)
   }
   t.deepEqual(
@@ -61,7 +70,7 @@ test('a project installs the package, runs its command, and compiles against its
 
   const project = await tempDir(t)
   writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }')
-  await run('npm', [...INSTALL, archive], { cwd: project })
+  await run('npm', [...INSTALL, archive, ...AEDES], { cwd: project })
   const trivet = join(project, 'node_modules', '.bin', 'trivet')
   const { stdout: version } = await run(trivet, ['--version'], { cwd: project })
   t.regex(version, /\d+\.\d+\.\d+/)

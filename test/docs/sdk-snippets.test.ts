@@ -1,5 +1,5 @@
-// The examples of the SDK's reference page, and of the page about servers in the caller's process,
-// compile as they stand and run.
+// The examples of the SDK's reference page, and of the pages about servers in the caller's process
+// and about aedes, compile as they stand and run.
 import { execFile } from 'node:child_process'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { startServer } from '../support/server.ts'
 import { ROOT, textOf } from '../support/sources.ts'
 
 const run = promisify(execFile)
-const PAGES = ['docs/reference/sdk.md', 'docs/start/in-process.md']
+const PAGES = ['docs/reference/sdk.md', 'docs/start/in-process.md', 'docs/start/aedes.md']
 /** Inside the package, so that they import it by its name. */
 const FOLDER = join(ROOT, 'dist', 'snippets')
 
