@@ -176,6 +176,8 @@ export const lightQueuesPort = ({ lightQueues, removal, options }: BrokerParts) 
 })
 
 export const lookupPort = ({ store, options }: BrokerParts) => ({
+  // Also by an address that it had before.
+  brokerAt: async (): Promise<string | undefined> => options.brokerName,
   byPosition: async (brokerName: string, position: LogPosition): Promise<Buffer | undefined> =>
     brokerName === options.brokerName ? readMessage(store, position) : undefined,
   byKey: (

@@ -65,7 +65,10 @@ export function isSystemTopic(topic: string): boolean {
 /**
  * RocketMQ's brokers also have topics of their own name and their cluster's, and some for tests.
  */
-const MACHINERY: ReadonlySet<string> = new Set(['BenchmarkTest', 'DefaultCluster', TRACE_TOPIC])
+const MACHINERY: ReadonlySet<string> = new Set([
+  ...['BenchmarkTest', 'DefaultCluster', TRACE_TOPIC],
+  STATE_TOPIC,
+])
 
 /** Neither a group's nor one that brokers or their tools make for themselves. */
 export const isUserTopic = (name: string, brokerName: string): boolean =>

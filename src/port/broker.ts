@@ -29,6 +29,7 @@
 import type { BrokerError, ErrorCode } from '../errors.ts'
 import type { ClientRegistration } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
+import type { Host } from '../model/host.ts'
 import type {
   HandBack,
   NewMessage,
@@ -350,6 +351,11 @@ export interface LightQueues {
 }
 
 export interface Lookup {
+  /**
+   * The broker whose records have this store host, as receipts and ids of messages tell it;
+   * undefined when none that is known is there.
+   */
+  brokerAt(storeHost: Host): Promise<string | undefined>
   /** undefined when no message is there (any more). */
   byPosition(brokerName: string, position: LogPosition): Promise<Buffer | undefined>
   /**

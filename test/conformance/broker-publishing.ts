@@ -178,7 +178,8 @@ export function publishing(test: Case): void {
   }) => {
     const topic = await newTopic(port)
     const [result] = await port.publish([newMessage(topic, { body: 'here' })])
-    const { brokerName, position } = stored(result)
+    const { brokerName, position, storeHost } = stored(result)
+    t.is(await port.lookup.brokerAt(storeHost), brokerName)
     const record = await port.lookup.byPosition(brokerName, position)
     t.is(record && new RecordView(record).body.toString(), 'here')
     t.is(await port.lookup.byPosition('another', position), undefined)

@@ -6,7 +6,7 @@ import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { QUEUES_PER_TOPIC_MAX } from '../../model/limits.ts'
 import type { QueueName, QueueRange } from '../../model/message.ts'
-import { AUTO_CREATE_TOPIC, checkTopicName, isLightQueue } from '../../model/names.ts'
+import { AUTO_CREATE_TOPIC, checkTopicName, isLightQueue, STATE_TOPIC } from '../../model/names.ts'
 import { queueOffset } from '../../model/positions.ts'
 import { PERM_READ_WRITE, type TopicDefinition } from '../../model/topic.ts'
 import type { Topics } from '../../port/broker.ts'
@@ -148,6 +148,12 @@ export class ClusterTopics implements Topics {
   }
 
   async delete(name: string): Promise<void> {
+    if (name === STATE_TOPIC) {
+      throw new BrokerError(
+        'PERMISSION_DENIED',
+        `gateways keep sessions in '${name}'; once none is left, delete it with the brokers' tools`,
+      )
+    }
     if ((await this.get(name)) === undefined) throw notFound(name)
     const { links } = this.#parts
     const fields = writeFields(TOPIC, { topic: name })

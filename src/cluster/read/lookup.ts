@@ -2,6 +2,7 @@
 
 import { accepted } from '../../client/calls/calls.ts'
 import { BrokerError } from '../../errors.ts'
+import { formatHost, type Host } from '../../model/host.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { recordsOf } from '../../model/record.ts'
 import type { Lookup } from '../../port/broker.ts'
@@ -22,6 +23,12 @@ export class ClusterLookup implements Lookup {
 
   constructor(parts: Parts) {
     this.#parts = parts
+  }
+
+  async brokerAt(storeHost: Host): Promise<string | undefined> {
+    const address = formatHost(storeHost)
+    const masters = await this.#parts.links.masters.list(this.#limits)
+    return masters.find((master) => master.address === address)?.name
   }
 
   async byPosition(brokerName: string, position: LogPosition): Promise<Buffer | undefined> {

@@ -3,8 +3,10 @@ import { z } from 'zod'
 import { Delivery } from '../../../client/consume/delivery.ts'
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
+import { formatHost } from '../../../model/host.ts'
 import { parseOffsetMessageId } from '../../../model/message-id.ts'
 import { RecordView } from '../../../model/record.ts'
+import type { Broker } from '../../../port/broker.ts'
 import { type ApiContext, type ApiQuestion, endpoint } from './endpoint.ts'
 import { messageJson } from './message-json.ts'
 import { publish } from './publishing.ts'
@@ -27,7 +29,10 @@ export const messageEndpoints = [
       id: z.string().min(1).optional().describe('The id that the sender made.'),
       queue: whole().describe('With `offset`: from there on.'),
       offset: whole(),
-      broker: z.string().optional().describe('Whose queue it is; default: this broker.'),
+      broker: z
+        .string()
+        .optional()
+        .describe('Whose queue it is; needed where several brokers have one of this number.'),
       fromMs: whole().describe('Stored then or later; of all queues, the oldest first.'),
       max: z.coerce.number().int().min(1).max(FOUND_MAX).default(32),
     }),
@@ -40,15 +45,16 @@ export const messageEndpoints = [
     summary: 'One message by the id that says where it is stored',
     answers: 'The message with all of its body.',
     async serve({ params, principal, context }) {
-      const { position } = parseOffsetMessageId(params['id']!)
-      const { broker, auth } = context
-      const { brokerName } = broker.identity
-      const record = await broker.lookup.byPosition(brokerName, position)
+      const { host, position } = parseOffsetMessageId(params['id']!)
+      const { lookup } = context.broker
+      const brokerName = await lookup.brokerAt(host)
+      const record = brokerName && (await lookup.byPosition(brokerName, position))
       const message = record && new Delivery(new RecordView(record), brokerName)
-      if (message === undefined || message.offsetMessageId !== params['id']!.toUpperCase()) {
+      if (!message || message.offsetMessageId !== params['id']!.toUpperCase()) {
         throw new BrokerError('MESSAGE_NOT_FOUND', `no message has the id ${params['id']}`)
       }
-      auth.authorize(principal, 'read', { kind: 'topic', name: message.storedTopic })
+      const { storedTopic: name } = message
+      context.auth.authorize(principal, 'read', { kind: 'topic', name })
       return messageJson(message, true)
     },
   }),
@@ -101,13 +107,24 @@ async function findMessages(asked: ApiQuestion<Question, unknown>) {
   }
   const { queue: queueId, offset, max, fromMs } = query
   if (queueId !== undefined && offset !== undefined) {
-    const brokerName = query.broker ?? broker.identity.brokerName
+    const brokerName = query.broker ?? (await onlyBrokerOf(broker, topic, queueId))
     const read = await readQueue(broker, { topic, brokerName, queueId }, { offset, max }, signal)
     const { messages, nextOffset } = read
     return { messages: await shown(messages, context), nextOffset }
   }
   const show = (one: Delivery) => messageJson(one, false)
   return { messages: await readTopic(context, topic, { max, fromMs }, show, signal) }
+}
+
+/** Of the queue of this id. @throws BrokerError ARGUMENT_INVALID, TOPIC_NOT_FOUND */
+async function onlyBrokerOf({ topics, identity }: Broker, topic: string, queueId: number) {
+  const names = (await topics.ranges(topic))
+    .filter((range) => range.queueId === queueId)
+    .map(({ brokerName }) => brokerName)
+  const [name = identity.brokerName] = names
+  if (names.length <= 1) return name
+  const text = `queue ${queueId} is there on ${names.join(', ')}: say which by 'broker'`
+  throw new BrokerError('ARGUMENT_INVALID', text)
 }
 
 /** Over several turns: a body may have to be decompressed. */
@@ -129,8 +146,15 @@ async function byKey(
   const { broker } = context
   const options = { max, maxBytes: FOUND_BYTES_MAX, ...(fromMs !== undefined && { fromMs }) }
   const records = await broker.lookup.byKey(topic, (id ?? key)!, options)
-  const { brokerName } = broker.identity
-  const found = records.map((record) => new Delivery(new RecordView(record), brokerName))
+  const found: Delivery[] = []
+  const names = new Map<string, string>()
+  for (const bytes of records) {
+    const record = new RecordView(bytes)
+    const host = formatHost(record.storeHost)
+    const name = names.get(host) ?? (await broker.lookup.brokerAt(record.storeHost)) ?? ''
+    names.set(host, name)
+    found.push(new Delivery(record, name))
+  }
   // Keys and ids share one index.
   return found.filter((one) => (id === undefined ? one.keys.includes(key!) : one.messageId === id))
 }

@@ -79,11 +79,14 @@ export async function readablePage<T extends { readonly name: string }, Shown>(
     try {
       shown.push(await show(one))
     } catch (error) {
-      if (!GONE.has(BrokerError.from(error).code)) throw error
+      if (!isGone(error)) throw error
     }
   }
   return { page: shown, ...rest }
 }
+
+/** It went while the list was made; or, of a group, no consumer has used it in this cluster. */
+export const isGone = (error: unknown): boolean => GONE.has(BrokerError.from(error).code)
 
 const GONE: ReadonlySet<ErrorCode> = new Set(['TOPIC_NOT_FOUND', 'GROUP_NOT_FOUND'])
 

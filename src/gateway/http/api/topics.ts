@@ -14,7 +14,7 @@ import {
 import type { Broker } from '../../../port/broker.ts'
 import { deleteTopic, putTopic } from '../../admin/definitions.ts'
 import { type ApiQuestion, endpoint } from './endpoint.ts'
-import { PAGE, type PageQuery, readablePage } from './pages.ts'
+import { isGone, PAGE, type PageQuery, readablePage } from './pages.ts'
 
 const PERMISSIONS = { 'read-write': PERM_READ_WRITE, read: PERM_READ, write: PERM_WRITE, none: 0 }
 type Permission = keyof typeof PERMISSIONS
@@ -138,7 +138,11 @@ async function groupsOfTopic(asked: ApiQuestion<unknown, unknown>) {
   for (const { name: group } of await broker.groups.list()) {
     if (slice.isOver) await slice.rest()
     if (!isAllowed(auth, asked.principal, 'read', { kind: 'group', name: group })) continue
-    const own = (await broker.groups.lags(group)).filter(({ topic }) => topic === name)
+    const lags = await broker.groups.lags(group).catch((error: unknown) => {
+      if (isGone(error)) return []
+      throw error
+    })
+    const own = lags.filter(({ topic }) => topic === name)
     if (own.length === 0) continue
     groups.push({ group, lag: own.reduce((sum, { lag }) => sum + lag, 0) })
   }
