@@ -1,6 +1,6 @@
 // One pass over a new message's encoded properties finds whether any of them concerns the broker.
 // Nearly every message passes with no more than this pass.
-import { BROKER_PROPERTIES, NAME_END, PROPERTY, VALUE_END } from './properties.ts'
+import { BROKER_PROPERTIES, NAME_END, PROPERTY, valueEnd } from './properties.ts'
 
 /** Bits of what `scanProperties` found. */
 export const SCAN = {
@@ -80,8 +80,7 @@ export function scanProperties(bytes: Uint8Array): number {
   while (at < end) {
     const wanted = at + 1 < end ? byStart[startOf(bytes, at)] : undefined
     if (wanted !== undefined) found |= bitAt(wanted, bytes, at)
-    while (at < end && bytes[at] !== VALUE_END) at++
-    at++
+    at = valueEnd(bytes, at, end) + 1
   }
   return at > end ? found | SCAN.unclosed : found
 }

@@ -236,7 +236,7 @@ export function findProperty(
 }
 
 /** Where the next VALUE_END is, or the end; four bytes at a time. */
-function valueEnd(bytes: Uint8Array, start: number, end: number): number {
+export function valueEnd(bytes: Uint8Array, start: number, end: number): number {
   const view = viewOf(bytes)
   let at = start
   for (; at + 4 <= end; at += 4) {

@@ -4,6 +4,7 @@
 import type { Clock } from '../clock.ts'
 import { BrokerError, isUnconfirmed, Unconfirmed } from '../errors.ts'
 import { roundsText } from '../model/due-rounds.ts'
+import { SCAN, scanProperties } from '../model/message-scan.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, queueOffset } from '../model/positions.ts'
 import { editProperties, PROPERTY, VALUE_END } from '../model/properties.ts'
@@ -259,8 +260,8 @@ function parked(draft: StoreDraft, dueMs: number): RecordDraft {
   const { properties: given, brokerProperties, dueKind, rounds } = draft
   if (dueKind !== undefined) added.push([PROPERTY.dueKind, dueKind])
   if (rounds !== undefined) added.push([PROPERTY.dueRounds, roundsText(rounds)])
-  // A new one has none of these yet.
-  if (rounds !== undefined && draft.topic !== SCHEDULE_TOPIC) {
+  // Nearly every new one has none of these yet.
+  if (draft.topic !== SCHEDULE_TOPIC && (scanProperties(given) & SCAN.waiting) === 0) {
     return {
       topic: SCHEDULE_TOPIC,
       queueId: 0,
@@ -272,6 +273,7 @@ function parked(draft: StoreDraft, dueMs: number): RecordDraft {
       preparedPosition: draft.preparedPosition,
       body: draft.body,
       properties: given,
+      uniqueKey: draft.uniqueKey,
       brokerProperties: behind(given, brokerProperties, added),
     }
   }

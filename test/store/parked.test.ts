@@ -75,3 +75,29 @@ test('copies of parked messages that many look for at once are found over many t
   )
   t.true(turns() >= count / 2, `${turns()} turns`)
 })
+
+test('a parked message keeps its properties as they came, and how it waits stands behind them', async (t) => {
+  const clock = new FakeClock()
+  const store = await openSmall(t, await tempDir(t), clock)
+  const dueMs = clock.now() + DAY_MS
+  const closed = 'a\u00011\u0002'
+  for (const [given, own, separator] of [
+    [closed, undefined, ''],
+    ['a\u00011', undefined, '\u0002'],
+    ['', undefined, ''],
+    [closed, 'CLUSTER\u0001c\u0002', ''],
+    // Of another wait: it is over.
+    [`${closed}TIMER_OUT_MS\u00017\u0002REAL_TOPIC\u0001old\u0002`, undefined, ''],
+  ] as const) {
+    const properties = Buffer.from(given)
+    const brokerProperties = own && Buffer.from(own)
+    const message = { ...draft('T', 'parked', { dueMs, queueId: 3 }), properties, brokerProperties }
+    const [appended] = await store.append({ messages: [message] })
+    const { record, entry } = (await store.parked(appended!.position))!
+    const waits = `TIMER_OUT_MS\u0001${dueMs}\u0002REAL_TOPIC\u0001T\u0002REAL_QID\u00013\u0002`
+    const isOther = given.includes('REAL_TOPIC')
+    const expected = `${isOther ? closed : given}${separator}${own ?? ''}${waits}`
+    t.is(record.propertyBytes.toString(), expected)
+    t.is(entry?.dueMs, dueMs)
+  }
+})

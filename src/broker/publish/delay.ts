@@ -3,7 +3,7 @@
 // sees to that). Pure.
 import { BrokerError } from '../../errors.ts'
 import { DELAY_LEVEL_MAX, delayLevelMs } from '../../model/delay-levels.ts'
-import { decodeProperties, editProperties, PROPERTY } from '../../model/properties.ts'
+import { editProperties, PROPERTY } from '../../model/properties.ts'
 import { draftOf, type RecordView } from '../../model/record.ts'
 import type { StoreDraft } from '../../store/store.ts'
 
@@ -26,11 +26,10 @@ export const DELAY_PROPERTIES: ReadonlySet<string> = new Set([
  * @throws MESSAGE_INVALID for a time that is no number or too far away
  */
 export function deliveryTime(
-  properties: Uint8Array,
+  all: ReadonlyMap<string, string>,
   nowMs: number,
   delayMsMax: number,
 ): number | undefined {
-  const all = decodeProperties(properties)
   const level = Math.trunc(Number(all.get(PROPERTY.delay) ?? 0))
   if (level >= 1) return nowMs + delayLevelMs(level)
   const number = (name: string): number | undefined => {
@@ -60,8 +59,11 @@ export function deliveryTime(
 }
 
 /** As Apache's broker stores it: a level beyond the last one is the last one. */
-export function withKnownLevel(properties: Uint8Array): Uint8Array {
-  const level = Number(decodeProperties(properties).get(PROPERTY.delay))
+export function withKnownLevel(
+  properties: Uint8Array,
+  all: ReadonlyMap<string, string>,
+): Uint8Array {
+  const level = Number(all.get(PROPERTY.delay))
   if (!(level > DELAY_LEVEL_MAX)) return properties
   return editProperties(properties, [[PROPERTY.delay, String(DELAY_LEVEL_MAX)]])
 }

@@ -266,9 +266,8 @@ export class Drafter {
     return { ...draft, properties, brokerProperties: this.#own.behind(properties, room) }
   }
 
-  #addHandle({ topic, properties }: StoreDraft, dueMs: number, batch: Batch): void {
+  #addHandle(topic: string, messageId: string | undefined, dueMs: number, batch: Batch): void {
     const { recall, brokerName } = this.#parts.options
-    const messageId = decodeProperties(properties).get(PROPERTY.uniqueKey)
     if (!recall || messageId === undefined || batch.isTogether || isRetryTopic(topic)) return
     batch.handles ??= new Map()
     const handle = encodeRecallHandle({ topic, brokerName, dueMs, messageId })
@@ -278,13 +277,14 @@ export class Drafter {
   /** @throws MESSAGE_INVALID, MESSAGE_TOO_LARGE */
   #delayed(draft: StoreDraft, batch: Batch): StoreDraft {
     const { clock, options } = this.#parts
-    const dueMs = deliveryTime(draft.properties, clock.now(), options.delayMsMax)
+    const all = decodeProperties(draft.properties)
+    const dueMs = deliveryTime(all, clock.now(), options.delayMsMax)
     if (dueMs === undefined) return draft
     const room = PROPERTIES_BYTES_MAX - PARKED_PROPERTIES_BYTES - draft.topic.length
     if (draft.properties.length > room) throw propertiesTooLarge(draft.properties, room)
     batch.hasParked = true
-    const properties = withKnownLevel(draft.properties)
-    this.#addHandle({ ...draft, properties }, dueMs, batch)
+    const properties = withKnownLevel(draft.properties, all)
+    this.#addHandle(draft.topic, all.get(PROPERTY.uniqueKey), dueMs, batch)
     return { ...draft, properties, brokerProperties: this.#own.behind(properties, room), dueMs }
   }
 

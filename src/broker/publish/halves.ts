@@ -9,6 +9,7 @@ import { SCAN, scanProperties, WAITING_PROPERTIES } from '../../model/message-sc
 import { TRANSACTIONS_GIVEN_UP_TOPIC } from '../../model/names.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import {
+  decodeProperties,
   editProperties,
   encodeProperties,
   findProperty,
@@ -70,7 +71,9 @@ export function halfDraft(
     )
   }
   // What is wrong with a delay is to be known before the transaction, not at its end.
-  if ((found & SCAN.delayed) !== 0) deliveryTime(properties, nowMs, options.delayMsMax)
+  if ((found & SCAN.delayed) !== 0) {
+    deliveryTime(decodeProperties(properties), nowMs, options.delayMsMax)
+  }
   const hasImmunity = (found & SCAN.immunity) !== 0
   const waitMs = hasImmunity ? immunityMs(properties, options) : options.transactionTimeoutMs
   const ageMs = nowMs - bornTimestamp
@@ -206,7 +209,7 @@ export function committedDraft(
   place: LogPosition,
   nowMs: number,
 ): StoreDraft {
-  const isDelayed = (found & SCAN.delayed) !== 0
+  const delayed = (found & SCAN.delayed) === 0 ? undefined : decodeProperties(own)
   const round = roundAt(firstMs, rounds, entry.dueMs)
   const { sysFlag, body } = record
   return {
@@ -219,11 +222,11 @@ export function committedDraft(
     reconsumeTimes: record.reconsumeTimes,
     preparedPosition: place,
     body,
-    properties: isDelayed ? withKnownLevel(own) : own,
+    properties: delayed ? withKnownLevel(own, delayed) : own,
     uniqueKey: undefined,
     brokerProperties: checkedBytes(own, round),
     // However long the delay may be by now: it was taken with the half message.
-    dueMs: isDelayed ? deliveryTime(own, nowMs, Number.POSITIVE_INFINITY) : undefined,
+    dueMs: delayed && deliveryTime(delayed, nowMs, Number.POSITIVE_INFINITY),
     dueKind: undefined,
     rounds: undefined,
   }
