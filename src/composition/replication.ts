@@ -87,6 +87,7 @@ export async function controlSlave(
   becomeMaster: () => Promise<void>,
 ): Promise<ReplicationControl> {
   const { replication } = store
+  await refuseSlaves(composition, store)
   let slave = await followMaster(composition, identity, store)
   let isPromoting = false
   const promoted = async (isForced: boolean): Promise<number> => {
@@ -116,6 +117,11 @@ export async function controlSlave(
     })
     const fields = { evt: 'replication.promoted', epoch, end, isForced, risk }
     composition.log.warn(fields, `this broker is the master from position ${end} on`)
+    const { Herald } = await import('../replication/herald.ts')
+    const { clock, log, parts } = composition
+    const master = () => masterOf(composition)
+    const herald = new Herald({ replication, identity, master, clock, log })
+    parts.add('word to the former master', () => herald.close())
     // The answer goes out before its connection ends.
     setImmediate(() => void becomeMaster())
     return epoch
@@ -137,6 +143,23 @@ export async function controlSlave(
       }
     },
   }
+}
+
+/** A slave of a slave is sent to the master, in words. */
+async function refuseSlaves(
+  { config, clock, log, auth, parts, listeners }: Composition,
+  { replication }: MessageStore,
+): Promise<void> {
+  const listener = firstListener(listeners, 'replication')
+  if (listener === undefined) return
+  const { ReplicationServer } = await import('../replication/server.ts')
+  const { clusterName, name: brokerName } = config.broker
+  const text = `this broker is a slave itself: follow its master ${config.replication.master}`
+  const replicas = new BrokerError('NOT_SUPPORTED', text)
+  const context = { replication, replicas, clusterName, brokerName, auth, clock, log }
+  const server = new ReplicationServer(context)
+  listener.serve(server)
+  parts.add('refusal of slaves', () => server.close(REPLICATION_STOP_MS))
 }
 
 async function followMaster(

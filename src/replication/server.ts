@@ -56,7 +56,8 @@ export interface Electorate {
 
 export interface ReplicationContext extends Pick<GatewayContext, 'auth' | 'clock' | 'log'> {
   readonly replication: Replication
-  readonly replicas: Replicas
+  /** Or why none are taken. */
+  readonly replicas: Replicas | BrokerError
   readonly clusterName: string
   readonly brokerName: string
   /** Absent where the role of a broker is what its configuration says. */
@@ -190,9 +191,16 @@ class SlaveConnection extends ServerConnection {
     this.#gone()
   }
 
+  /** @throws BrokerError */
+  get #replicas(): Replicas {
+    const { replicas } = this.#context
+    if (replicas instanceof BrokerError) throw replicas
+    return replicas
+  }
+
   #leave(replica: ReturnType<Replicas['join']>): void {
-    const { replicas, log } = this.#context
-    replicas.leave(replica)
+    const { log } = this.#context
+    this.#replicas.leave(replica)
     const { brokerId, address } = replica
     const fields = { evt: 'replication.slave_gone', brokerId, address }
     log.info(fields, `slave ${brokerId} is not connected any more`)
@@ -255,7 +263,8 @@ class SlaveConnection extends ServerConnection {
   }
 
   #hello(hello: Values<typeof HELLO>): Answer {
-    const { replication, clusterName, brokerName, replicas } = this.#context
+    const { replication, clusterName, brokerName } = this.#context
+    const replicas = this.#replicas
     const { version, brokerId, logId, epoch, end } = hello
     if (version !== WIRE_VERSION) {
       const text = `the slave speaks version ${version} of replication, and this master version ${WIRE_VERSION}`
@@ -312,15 +321,15 @@ class SlaveConnection extends ServerConnection {
     if (this.#replica === undefined || this.#fedTo === undefined) return
     // Nor what it was not given.
     const to = Math.min(synced, this.#fedTo)
-    this.#context.replicas.confirm(this.#replica, to)
+    this.#replicas.confirm(this.#replica, to)
     if (this.#member === undefined) return
     const { copy, election } = this.#member
     this.#context.electorate?.confirm(copy, election, to)
   }
 
   #join(brokerId: number, from: number): void {
-    const { replicas, log } = this.#context
-    this.#replica = replicas.join(brokerId, this.remoteAddress, () => this.destroy())
+    const { log } = this.#context
+    this.#replica = this.#replicas.join(brokerId, this.remoteAddress, () => this.destroy())
     const fields = { evt: 'replication.slave', brokerId, address: this.remoteAddress, from }
     log.info(fields, `slave ${brokerId} follows from position ${from}`)
   }
@@ -384,8 +393,8 @@ class SlaveConnection extends ServerConnection {
     const next = this.#next
     let late: Timer | undefined
     const isLate = new Promise<undefined>((resolve) => {
-      const { clock, replicas } = this.#context
-      const ms = Math.min(Math.max(0, waitMs), WAIT_MS_MAX, replicas.fetchMsMax)
+      const { clock } = this.#context
+      const ms = Math.min(Math.max(0, waitMs), WAIT_MS_MAX, this.#replicas.fetchMsMax)
       late = clock.after(ms, () => resolve(undefined))
     })
     try {

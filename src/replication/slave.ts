@@ -17,7 +17,7 @@ const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5_000
 /** A connection that lasted so long was none of several that two slaves of one id take by turns. */
 const STEADY_MS = 5_000
-/** Where an operator is needed. */
+/** Where an operator is needed; what room on the disk mends is tried more often. */
 const STANDING_MS = 30_000
 /** Fetched and not yet synced: each of BATCH_BYTES_MAX, or one frame. */
 const BATCHES_UNDER_WAY_MAX = 4
@@ -150,7 +150,8 @@ export class Slave {
     const waitMs = Math.min(RETRY_MS_MIN * 2 ** this.#failures, RETRY_MS_MAX)
     this.#failures++
     const { signal } = this.#ending
-    await sleep(clock, isFinal ? STANDING_MS : waitMs, signal).catch(() => {})
+    const standingMs = error.code === 'READ_ONLY' ? RETRY_MS_MAX : STANDING_MS
+    await sleep(clock, isFinal ? standingMs : waitMs, signal).catch(() => {})
   }
 
   /** Bytes that were changed on their way come right when they come once more. */

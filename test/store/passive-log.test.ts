@@ -111,6 +111,29 @@ test('frames that were taken together are one write', async (t) => {
   t.true(apart - together >= frames.length, `${apart} and ${together} calls`)
 })
 
+test('a full disk refuses frames, and takes them when there is room', async (t) => {
+  const master = filled(60)
+  const follower = opened({
+    ...{ seed: 11, capacityBytes: 24 * 1024 },
+    follows: { logId: master.log.id, start: master.log.start },
+  })
+  let refusal: BrokerError | undefined
+  try {
+    await ship(master, follower)
+  } catch (error) {
+    refusal = error as BrokerError
+  }
+  t.truthy(refusal)
+  t.regex(follower.log.reason ?? '', /full|ENOSPC/)
+  t.true(follower.log.end < master.log.end)
+  follower.disk.capacityBytes = Number.POSITIVE_INFINITY
+  follower.clock.advance(2_000)
+  follower.settle()
+  await ship(master, follower)
+  t.is(follower.log.end, master.log.end)
+  t.deepEqual(await bytesOf(follower), await bytesOf(master))
+})
+
 test('what is no whole frame is refused', async (t) => {
   const master = filled(1)
   const [frame] = (await framesOf(master, logPosition(0))) as [Buffer]

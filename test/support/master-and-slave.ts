@@ -14,6 +14,7 @@ import { Slave, type SlaveIdentity } from '../../src/replication/slave.ts'
 import { emptyDataDirectory } from '../../src/store/disk/data-directory.ts'
 import type { Followed } from '../../src/store/log/following.ts'
 import { logIdIn, openStore, type StoreOptions } from '../../src/store/open.ts'
+import type { Replication } from '../../src/store/replication.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { GENEROUS_LIMITS } from './front-end.ts'
 import { LogLines } from './log-lines.ts'
@@ -105,6 +106,8 @@ export interface SlaveOptions {
   readonly directory?: string
   readonly identity?: Partial<SlaveIdentity>
   readonly credentials?: { readonly accessKey: string; readonly secretKey: string }
+  /** What the slave takes frames into, in place of the store's own. */
+  readonly into?: (own: Replication) => Replication
 }
 
 export interface TestSlave {
@@ -139,7 +142,8 @@ export async function startSlave(
     open: (follows) => openOf(directory, log, follows),
     empty: () => emptyDataDirectory(directory),
   })
-  const slave = new Slave({ ...common, replication: store.replication, numbers: new Numbers() })
+  const replication = options.into?.(store.replication) ?? store.replication
+  const slave = new Slave({ ...common, replication, numbers: new Numbers() })
   let closing: Promise<void> | undefined
   const close = (): Promise<void> => {
     closing ??= slave.close().then(() => store.close())

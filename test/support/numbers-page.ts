@@ -3,6 +3,7 @@
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../src/clock.ts'
 import type { Declared } from '../../src/numbers/declared.ts'
+import * as ofReplication from '../../src/replication/numbers.ts'
 import { mqttClient } from './mqtt.ts'
 import { startServer } from './server.ts'
 import type { Teardown } from './temp-dir.ts'
@@ -49,19 +50,12 @@ export function numbersPage(declared: readonly Declared[]): string {
   return `${HEAD}${rows.join('')}\nLabels with a fixed set of values:\n\n${lists.join('')}`
 }
 
-/** Of a master that had an MQTT client, and of its slave. */
+/** Of a broker that had an MQTT client, and of copies of one. */
 export async function allDeclared(t: Teardown): Promise<readonly Declared[]> {
-  const config = { replication: { enabled: true, port: 0 } }
-  const master = await startServer(t, { clock: systemClock, config })
-  await mqttClient(t, master.port('mqtt'), 5)
-  const following = { master: master.address('replication') }
-  const slave = await startServer(t, {
-    clock: systemClock,
-    config: { broker: { role: 'SLAVE' }, replication: following },
-  })
-  const all = [master, slave].flatMap(({ server }) => server.numbers.declared())
-  const byName = new Map(all.map((declared) => [declared.name, declared]))
-  return [...byName.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  const broker = await startServer(t, { clock: systemClock })
+  await mqttClient(t, broker.port('mqtt'), 5)
+  const all = [...broker.server.numbers.declared(), ...Object.values(ofReplication)]
+  return all.toSorted((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

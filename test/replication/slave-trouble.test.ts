@@ -1,0 +1,88 @@
+// What a slave, or a master that was replaced, meets and tells of.
+import test from 'ava'
+import { connect } from '../../src/client/index.ts'
+import { BrokerError } from '../../src/errors.ts'
+import { LogLines } from '../support/log-lines.ts'
+import { sameBytes, startMaster, startSlave } from '../support/master-and-slave.ts'
+import { overridden } from '../support/overridden.ts'
+import { startServer } from '../support/server.ts'
+import { draft } from '../support/store-contents.ts'
+import { eventually } from '../support/waiting.ts'
+
+const one = (text: string) => ({ messages: [draft('A', text)] })
+
+test('a slave without room says so, its master goes on by its mode, and it heals', async (t) => {
+  let isFull = false
+  const reason = 'the disk is full; free some space, 70 MiB are enough; writing goes on by itself'
+  const master = await startMaster(t, { replicas: { slaveTimeoutMs: 200 } })
+  const slave = await startSlave(t, master.address, {
+    into: (own) =>
+      overridden(own, {
+        take: (batch) => {
+          return isFull ? Promise.reject(new BrokerError('READ_ONLY', reason)) : own.take(batch)
+        },
+      }),
+  })
+  // Its time is short, and may be over on a busy machine.
+  await master.store.append(one('of both')).catch(() => {})
+  await slave.caughtUp(master)
+  isFull = true
+  // A SYNC_MASTER says that it has it alone.
+  const error = await t.throwsAsync(master.store.append(one('of the master')), {
+    instanceOf: BrokerError,
+  })
+  t.true(error.code === 'NO_REPLICA' || error.code === 'NOT_REPLICATED', error.code)
+  t.is(await eventually(async () => slave.slave.state.standing), reason)
+  isFull = false
+  await slave.caughtUp(master)
+  t.true(await sameBytes(master.store, slave.store))
+  t.is(slave.slave.state.standing, undefined)
+})
+
+test('a slave of a slave is told whose slave that is', async (t) => {
+  const master = await startServer(t, { config: { replication: { enabled: true, port: 0 } } })
+  const address = master.address('replication')
+  const slave = await startServer(t, {
+    config: { broker: { role: 'SLAVE' }, replication: { enabled: true, port: 0, master: address } },
+  })
+  const following = { master: slave.address('replication') }
+  const config = { broker: { role: 'SLAVE' as const, id: 2 }, replication: following }
+  const error = await t.throwsAsync(startServer(t, { config }))
+  t.true(error.message.includes(`this broker is a slave itself: follow its master ${address}`))
+})
+
+test('a former master that comes back in its old role is told, and acknowledges nothing', async (t) => {
+  const log = new LogLines()
+  const replication = { enabled: true, port: 0 }
+  const master = await startServer(t, { config: { replication } })
+  const following = { master: master.address('replication') }
+  const slave = await startServer(t, {
+    config: { broker: { role: 'SLAVE' }, replication: following },
+    log,
+  })
+  const mq = await connect({ broker: master.address('remoting') })
+  t.teardown(() => mq.close({ deadlineMs: 0 }))
+  await mq.send({ topic: 'T', body: 'a' })
+  await eventually(async () => log.events().includes('replication.following'))
+  const atSlave = await connect({ broker: slave.address('remoting') })
+  t.teardown(() => atSlave.close({ deadlineMs: 0 }))
+  const { port } = master.server.address('replication')
+  await master.server.close()
+  await eventually(async () => {
+    try {
+      return await atSlave.admin.promote(slave.address('remoting'))
+    } catch {
+      return undefined
+    }
+  })
+  const heard = new LogLines()
+  const again = await startServer(t, {
+    config: { dataDir: master.config.dataDir, replication: { enabled: true, port } },
+    log: heard,
+  })
+  await eventually(async () => heard.events().includes('replication.deposed'))
+  await eventually(async () => log.events().includes('replication.former_master'))
+  const atOld = await connect({ broker: again.address('remoting'), timeoutMs: 1_000 })
+  t.teardown(() => atOld.close({ deadlineMs: 0 }))
+  await t.throwsAsync(atOld.send({ topic: 'T', body: 'b' }), { message: /was replaced/ })
+})
