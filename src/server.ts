@@ -10,10 +10,10 @@ import { UserStore } from './access/user-store.ts'
 import type { EmbeddedBroker } from './broker/broker.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Certified, Composition, Farewell } from './composition/composition.ts'
-import { CLOSED_DOOR, closeDoors } from './composition/doors.ts'
+import { closeDoors } from './composition/doors.ts'
 import type { ElectedStore } from './composition/elected-life.ts'
 import { type FrontEnd, frontEndsOf, serveFrontEnds } from './composition/front-ends.ts'
-import { composeReplication, controlSlave, openCopyOf } from './composition/replication.ts'
+import { composeReplication } from './composition/replication.ts'
 import { type Config, configJsonSchema, type ListeningConfig } from './config.ts'
 import { BrokerError } from './errors.ts'
 import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
@@ -357,34 +357,13 @@ async function composeSlave(
   composition: Composition,
   nameServer: NameServer | undefined,
 ): Promise<GatewayContext> {
-  const { config, log, parts, listeners } = composition
-  const { clusterName, name: brokerName, id: brokerId = 1 } = config.broker
-  const identity = { clusterName, brokerName, brokerId }
+  const { composeCopy } = await import('./composition/copy.ts')
   const frontEnds = frontEndsOf(composition)
-  for (const listener of allOf(listeners, 'replication')) listener.serve(CLOSED_DOOR)
-  closeDoors(composition, ['mqtt', 'amqp'])
-  const store = await openCopyOf(composition, identity, (follows) =>
-    openStoreOf(composition, follows),
-  )
-  const reading = new Parts(log)
-  const becomeMaster = async (): Promise<void> => {
-    try {
-      await reading.close()
-      composition.serves(await serveBroker(composition, nameServer, frontEnds, store))
-    } catch (err) {
-      log.error(
-        { evt: 'replication.not_served', err },
-        'the new master cannot serve: start it anew',
-      )
-      await parts.close()
-    }
-  }
-  const replication = await controlSlave(composition, identity, store, becomeMaster)
-  parts.add('reading from the copy', () => reading.close())
-  // The front-ends make room for those of the master that it becomes, at the same addresses.
-  const leaving = (): Farewell => ({ ...composition.leaving(), isLast: false })
-  const over = { ...composition, parts: reading, leaving }
-  return serveCopy(over, nameServer, frontEnds, { store, replication })
+  return composeCopy(composition, {
+    openStore: (follows) => openStoreOf(composition, follows),
+    slave: (over, copied) => serveCopy(over, nameServer, frontEnds, copied),
+    master: (over, store) => serveBroker(over, nameServer, frontEnds, store),
+  })
 }
 
 /** Native clients read from the copy. */

@@ -2,7 +2,7 @@
 import { BrokerError } from '../errors.ts'
 import { firstListener } from '../listeners.ts'
 import type { ReplicationControl } from '../port/gateway.ts'
-import type { MasterAddress } from '../replication/master-link.ts'
+import type { HelloAnswer, MasterAddress } from '../replication/master-link.ts'
 import { EPOCHS_AHEAD, riskOfPromotion } from '../replication/promotion.ts'
 import type { Slave, SlaveIdentity } from '../replication/slave.ts'
 import type { Followed } from '../store/log/following.ts'
@@ -79,16 +79,22 @@ export async function openCopyOf(
   return store
 }
 
-/** `becomeMaster`: once the store takes appends; never rejects. */
+export interface SlaveTurns {
+  /** Once the store takes appends; never rejects. */
+  readonly becomeMaster: () => Promise<void>
+  /** The store has to be opened once more, and is closed for that. */
+  readonly beginAnew: (why: string) => void
+}
+
 export async function controlSlave(
   composition: Composition,
   identity: SlaveIdentity,
   store: MessageStore,
-  becomeMaster: () => Promise<void>,
+  { becomeMaster, beginAnew }: SlaveTurns,
 ): Promise<ReplicationControl> {
   const { replication } = store
   await refuseSlaves(composition, store)
-  let slave = await followMaster(composition, identity, store)
+  let slave = await followMaster(composition, identity, store, beginAnew)
   let isPromoting = false
   const promoted = async (isForced: boolean): Promise<number> => {
     const risk = riskOfPromotion(slave.state)
@@ -103,7 +109,7 @@ export async function controlSlave(
     try {
       await replication.promote(replication.epoch + EPOCHS_AHEAD)
     } catch (error) {
-      slave = await followMaster(composition, identity, store)
+      slave = await followMaster(composition, identity, store, beginAnew)
       throw error
     }
     const { epoch, syncedEnd: end } = replication
@@ -166,11 +172,20 @@ async function followMaster(
   composition: Composition,
   identity: SlaveIdentity,
   { replication }: MessageStore,
+  beginAnew: SlaveTurns['beginAnew'],
 ): Promise<Slave> {
   const { clock, log, parts, numbers } = composition
-  const { Slave } = await import('../replication/slave.ts')
+  const [{ Slave }, { whyAnew }] = await Promise.all([
+    import('../replication/slave.ts'),
+    import('../replication/opening.ts'),
+  ])
   const master = () => masterOf(composition)
-  const slave = new Slave({ replication, identity, master, clock, log, numbers })
+  const isOver = (answer: HelloAnswer): boolean => {
+    const why = whyAnew(replication, answer)
+    if (why !== undefined) beginAnew(why)
+    return why !== undefined
+  }
+  const slave = new Slave({ replication, identity, master, clock, log, numbers, isOver })
   parts.add('slave', () => slave.close())
   return slave
 }

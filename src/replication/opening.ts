@@ -55,6 +55,15 @@ export async function openCopy(context: CopyContext): Promise<MessageStore> {
 
 export const START: LogPosition = logPosition(0)
 
+/** Why a copy that follows has to be opened once more: as above, from its start or cut. */
+export function whyAnew(own: Replication, master: HelloAnswer): string | undefined {
+  const { syncedEnd: end } = own
+  const cut = tailToCut(own, master)
+  if (cut !== undefined) return `its master has another log from position ${cut.to} on`
+  if (end >= master.logStart) return undefined
+  return `it ends at ${end}, and its master's log starts at ${master.logStart} by now`
+}
+
 /**
  * What a former master has beyond the log of its successor is cut. Not what a slave has beyond a
  * master that merely started again: then it is the master that lost something.

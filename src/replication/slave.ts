@@ -52,6 +52,8 @@ export interface SlaveContext {
   readonly clock: Clock
   readonly log: Logger
   readonly numbers: Numbers
+  /** The log has to be opened anew before it can follow this master: it ends here, if true. */
+  readonly isOver?: (master: HelloAnswer) => boolean
 }
 
 /** How a slave stands, for operators. */
@@ -81,8 +83,8 @@ export class Slave {
   #masterStart = 0
   #failures = 0
   #connectedMs: number | undefined
-  /** Where the log ended when what came was no frame. */
-  #garbledAt: number | undefined
+  /** Where the log ended when what came could not be taken. */
+  #refusedAt: number | undefined
 
   constructor(context: SlaveContext) {
     this.#context = context
@@ -137,7 +139,7 @@ export class Slave {
     const fields = { master: address, code: error.code, reason: error.message }
     if (clock.monotonic() - (this.#connectedMs ?? Number.NaN) >= STEADY_MS) this.#failures = 0
     this.#connectedMs = undefined
-    const isFinal = FINAL.has(error.code) && !this.#mayBeGarbled(error)
+    const isFinal = FINAL.has(error.code) && !this.#mayPass(error)
     if (isFinal && this.#standing !== error.message) {
       this.#standing = error.message
       const text = `this slave cannot follow its master: ${error.message}`
@@ -154,12 +156,15 @@ export class Slave {
     await sleep(clock, isFinal ? standingMs : waitMs, signal).catch(() => {})
   }
 
-  /** Bytes that were changed on their way come right when they come once more. */
-  #mayBeGarbled({ code }: BrokerError): boolean {
-    if (code !== 'PROTOCOL_ERROR') return false
+  /**
+   * Bytes that were changed on their way come right when they come once more; where the master's
+   * log starts later by now, its next HELLO says so.
+   */
+  #mayPass({ code }: BrokerError): boolean {
+    if (code !== 'PROTOCOL_ERROR' && code !== 'OFFSET_OUT_OF_RANGE') return false
     const { syncedEnd } = this.#context.replication
-    const isAgain = this.#garbledAt === syncedEnd
-    this.#garbledAt = syncedEnd
+    const isAgain = this.#refusedAt === syncedEnd
+    this.#refusedAt = syncedEnd
     return !isAgain
   }
 
@@ -169,7 +174,12 @@ export class Slave {
     this.#link = link
     try {
       if (this.#ending.signal.aborted) return
-      const { logStart, logEnd } = await this.#hello(link)
+      const answer = await this.#hello(link)
+      if (this.#context.isOver?.(answer) === true) {
+        this.#ending.abort()
+        return
+      }
+      const { logStart, logEnd } = answer
       this.#masterEnd = logEnd
       this.#masterStart = logStart
       await this.#fetchAll(link)

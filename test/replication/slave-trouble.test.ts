@@ -2,13 +2,17 @@
 import test from 'ava'
 import { connect } from '../../src/client/index.ts'
 import { BrokerError } from '../../src/errors.ts'
+import { whyAnew } from '../../src/replication/opening.ts'
+import { EPOCHS_AHEAD } from '../../src/replication/promotion.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { sameBytes, startMaster, startSlave } from '../support/master-and-slave.ts'
 import { overridden } from '../support/overridden.ts'
-import { startServer } from '../support/server.ts'
+import { freePort, startServer } from '../support/server.ts'
 import { draft } from '../support/store-contents.ts'
 import { eventually } from '../support/waiting.ts'
 
+const ASYNC = { replicas: { isSync: false } }
 const one = (text: string) => ({ messages: [draft('A', text)] })
 
 test('a slave without room says so, its master goes on by its mode, and it heals', async (t) => {
@@ -85,4 +89,70 @@ test('a former master that comes back in its old role is told, and acknowledges 
   const atOld = await connect({ broker: again.address('remoting'), timeoutMs: 1_000 })
   t.teardown(() => atOld.close({ deadlineMs: 0 }))
   await t.throwsAsync(atOld.send({ topic: 'T', body: 'b' }), { message: /was replaced/ })
+})
+
+test('a slave that retention overtook while it ran is over, and says why', async (t) => {
+  const clock = new FakeClock()
+  const small = { clock, segmentBytes: 1024 * 1024, retentionBytes: 16 * 1024 * 1024 }
+  const master = await startMaster(t, { ...ASYNC, store: small })
+  await master.store.append(one('a'))
+  let why: string | undefined
+  const slave = await startSlave(t, master.address, {
+    isOver: (answer) => {
+      why = whyAnew(slave.store.replication, answer)
+      return why !== undefined
+    },
+  })
+  await slave.caughtUp(master)
+  const port = Number(master.address.split(':')[1])
+  await master.deafen()
+  await eventually(async () => {
+    await master.store.append(one('x'.repeat(512 * 1024)))
+    clock.advance(60_000)
+    return master.store.replication.start > slave.store.replication.syncedEnd
+  })
+  await master.close()
+  await startMaster(t, { ...ASYNC, directory: master.directory, port })
+  await eventually(async () => why)
+  t.regex(why!, /^it ends at \d+, and its master's log starts at \d+ by now$/)
+  t.is(slave.slave.state.standing, undefined)
+})
+
+test('a former master that runs as a slave is cut when its successor comes, and follows', async (t) => {
+  const old = await startMaster(t, ASYNC)
+  await old.store.append(one('of both'))
+  const copy = await startSlave(t, old.address)
+  await copy.caughtUp(old)
+  await copy.slave.close()
+  const { replication } = copy.store
+  await replication.promote(replication.epoch + EPOCHS_AHEAD)
+  await copy.store.append(one('of the new master'))
+  await old.store.append(one('of the old master alone'))
+  await Promise.all([copy.close(), old.close()])
+  const port = await freePort()
+  const log = new LogLines()
+  const former = await startServer(t, {
+    config: {
+      ...{ dataDir: old.directory, broker: { role: 'SLAVE' } },
+      replication: { master: `127.0.0.1:${port}` },
+    },
+    log,
+  })
+  await eventually(async () => log.events().includes('replication.disconnected'))
+  const successor = await startServer(t, {
+    config: { dataDir: copy.directory, replication: { enabled: true, port } },
+  })
+  await eventually(async () => log.events().includes('replication.following'))
+  t.true(log.events().includes('replication.anew'))
+  t.true(log.events().includes('log.tail_cut'))
+  t.false(log.events().includes('replication.standing'))
+  const mq = await connect({ broker: former.address('remoting') })
+  t.teardown(() => mq.close({ deadlineMs: 0 }))
+  const endOf = async (address: string): Promise<number | undefined> =>
+    (await mq.admin.brokerState(address)).logEnd
+  await eventually(async () => {
+    const ends = [former, successor].map((one) => endOf(one.address('remoting')))
+    const [a, b] = await Promise.all(ends)
+    return a === b
+  })
 })

@@ -10,7 +10,7 @@ import { Numbers } from '../../src/numbers/numbers.ts'
 import { openCopy } from '../../src/replication/opening.ts'
 import { Replicas, type ReplicasOptions } from '../../src/replication/replicas.ts'
 import { type Electorate, ReplicationServer } from '../../src/replication/server.ts'
-import { Slave, type SlaveIdentity } from '../../src/replication/slave.ts'
+import { Slave, type SlaveContext, type SlaveIdentity } from '../../src/replication/slave.ts'
 import { emptyDataDirectory } from '../../src/store/disk/data-directory.ts'
 import type { Followed } from '../../src/store/log/following.ts'
 import { logIdIn, openStore, type StoreOptions } from '../../src/store/open.ts'
@@ -108,6 +108,7 @@ export interface SlaveOptions {
   readonly credentials?: { readonly accessKey: string; readonly secretKey: string }
   /** What the slave takes frames into, in place of the store's own. */
   readonly into?: (own: Replication) => Replication
+  readonly isOver?: SlaveContext['isOver']
 }
 
 export interface TestSlave {
@@ -143,7 +144,9 @@ export async function startSlave(
     empty: () => emptyDataDirectory(directory),
   })
   const replication = options.into?.(store.replication) ?? store.replication
-  const slave = new Slave({ ...common, replication, numbers: new Numbers() })
+  const { isOver } = options
+  const over = isOver === undefined ? {} : { isOver }
+  const slave = new Slave({ ...common, ...over, replication, numbers: new Numbers() })
   let closing: Promise<void> | undefined
   const close = (): Promise<void> => {
     closing ??= slave.close().then(() => store.close())
