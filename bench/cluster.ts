@@ -16,10 +16,12 @@ import {
   startApacheRocketmq,
 } from '../interop-tests/support/apache-rocketmq.ts'
 import { sendMessages } from '../src/client/calls/calls.ts'
+import { connect } from '../src/client/index.ts'
 import { systemClock } from '../src/clock.ts'
 import { splitAddress } from '../src/model/host.ts'
 import { dial } from '../src/remoting/connection.ts'
 import { spawnServer } from '../test/support/server.ts'
+import { load, type Shape } from './mqtt/load.ts'
 import { CpuMeter } from './native/cpu-meter.ts'
 
 const ROUNDS = Number(process.argv[2] ?? 3)
@@ -29,10 +31,16 @@ const NATIVE = fileURLToPath(new URL('./native.js', import.meta.url))
 const AMQP = fileURLToPath(new URL('../../../shared/tools/amqp-loadgen.mjs', import.meta.url))
 const run = promisify(execFile)
 
-interface Figures {
+/** What a load tells; latencies where it takes them. */
+interface Loaded {
   readonly perSecond: number
-  readonly p50: number
-  readonly p99: number
+  readonly p50?: number
+  readonly p99?: number
+  /** That the processes met: by default those of the time and the warm-up. */
+  readonly messages?: number
+}
+
+interface Figures extends Loaded {
   /** Of each process, a message. */
   readonly brokerUs: number
   readonly gatewayUs: number
@@ -44,6 +52,7 @@ interface Place {
   readonly broker: string
   readonly brokerPid: () => number
   readonly gatewayPort: number
+  readonly mqttPort: number
   readonly gatewayPid: () => number
 }
 
@@ -53,20 +62,17 @@ const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
 async function before(nameServer: string, broker: string, brokerPid: () => number): Promise<Place> {
   const cluster = { nameServers: [nameServer] }
   const gateway = await spawnServer(later, { role: 'gateway', config: { cluster } })
-  const [gatewayPort, gatewayPid] = [gateway.port('amqp'), () => gateway.pid]
-  return { nameServer, broker, brokerPid, gatewayPort, gatewayPid }
+  const [gatewayPort, mqttPort] = [gateway.port('amqp'), gateway.port('mqtt')]
+  return { nameServer, broker, brokerPid, gatewayPort, mqttPort, gatewayPid: () => gateway.pid }
 }
 
-async function measured(
-  place: Place,
-  load: () => Promise<{ perSecond: number; p50: number; p99: number }>,
-): Promise<Figures> {
+async function measured(place: Place, load: () => Promise<Loaded>): Promise<Figures> {
   const meters = [place.brokerPid(), place.gatewayPid()].map((pid) => new CpuMeter(pid))
-  const { perSecond, p50, p99 } = await load()
+  const loaded = await load()
   // The generators count what they sent after their warm-up; the meters see that too.
-  const messages = perSecond * (Number(SECONDS) + WARMUP)
+  const { messages = loaded.perSecond * (Number(SECONDS) + WARMUP) } = loaded
   const [brokerUs = 0, gatewayUs = 0] = meters.map((meter) => meter.read().processUs / messages)
-  return { perSecond, p50, p99, brokerUs, gatewayUs }
+  return { ...loaded, brokerUs, gatewayUs }
 }
 
 const WARMUP = 2
@@ -85,6 +91,18 @@ const amqp = (port: number, place: Place, ...args: string[]) =>
     const { stdout } = await run(process.execPath, all)
     const result = JSON.parse(stdout.trim().split('\n').at(-1)!) as Record<string, number>
     return { perSecond: result['rate_per_s']!, p50: result['p50_ms']!, p99: result['p99_ms']! }
+  })
+
+const MQTT: Shape = {
+  ...{ publishers: 16, subscribers: 0, qos: 1, window: 128, payloadBytes: 100 },
+  ...{ messages: Number(SECONDS) * 20_000, topic: 'bench-mqtt' },
+}
+
+const mqtt = (place: Place, shape: Shape) =>
+  measured(place, async () => {
+    const { published, delivered, seconds } = await load(place.mqttPort, shape)
+    const messages = shape.subscribers > 0 ? delivered : published
+    return { perSecond: messages / seconds, messages }
   })
 
 /** One native send a millisecond on one connection. */
@@ -137,15 +155,24 @@ async function compare(title: string, rows: readonly Row[]): Promise<void> {
     const shown = (pick: (one: Figures) => number): string => of(figures, pick).toFixed(2)
     console.log(
       `  ${name.padEnd(34)} ${Math.round(perSecond)}/s (${Math.min(...rates)} to ${Math.max(...rates)}), ` +
-        `${(perSecond / base).toFixed(2)} x; p50 ${shown((one) => one.p50)} p99 ${shown((one) => one.p99)} ms; ` +
+        `${(perSecond / base).toFixed(2)} x; ${latencies(figures)}` +
         `CPU a message: broker ${shown((one) => one.brokerUs)} gateway ${shown((one) => one.gatewayUs)} us`,
     )
   }
 }
 
+function latencies(figures: readonly Figures[]): string {
+  if (figures.some(({ p50 }) => p50 === undefined)) return ''
+  const shown = (pick: (one: Figures) => number | undefined): string =>
+    median(figures.map((one) => pick(one) ?? 0)).toFixed(2)
+  return `p50 ${shown((one) => one.p50)} p99 ${shown((one) => one.p99)} ms; `
+}
+
 async function rowsOf(title: string, place: Place, amqpOfBroker?: number): Promise<void> {
   const { gatewayPort } = place
   await native(place)
+  await using mq = await connect({ nameServers: place.nameServer })
+  await mq.admin.topics.create({ name: 'bench-mqtt', queues: 8 })
   const sends = ['--mode', 'send', '--conns', '4', '--address', '/topics/bench-amqp']
   const pair = ['--mode', 'pair', '--raddress', '/topics/bench-pair/groups/bench']
   const paced1000 = ['--mode', 'send', '--rate', '1000', '--address', '/topics/bench-native']
@@ -155,6 +182,14 @@ async function rowsOf(title: string, place: Place, amqpOfBroker?: number): Promi
     ['native, straight, 16 x 128', () => native(place)],
     ...direct('AMQP, straight, 4 x 1,000', sends),
     ['AMQP by the gateway, 4 x 1,000', () => amqp(gatewayPort, place, ...sends)],
+  ])
+  await compare(`${title}: MQTT QoS 1`, [
+    ['native, straight, 16 x 128', () => native(place)],
+    ['in by the gateway, 16 x 128', () => mqtt(place, MQTT)],
+    [
+      'in and $share out, 4 x 128 to 4',
+      () => mqtt(place, { ...MQTT, publishers: 4, subscribers: 4, group: 'bench' }),
+    ],
   ])
   const ends = [...pair, '--address', '/topics/bench-pair', '--links', '4']
   await compare(`${title}: end to end`, [

@@ -12,6 +12,10 @@ export interface Shape {
   readonly window: number
   readonly messages: number
   readonly payloadBytes: number
+  /** Each publisher has a name of its own below this topic; by default all have one. */
+  readonly topic?: string
+  /** The subscribers share the topic as this group. */
+  readonly group?: string
 }
 
 export interface Result {
@@ -36,7 +40,7 @@ export async function load(
   const readers = await Promise.all(
     Array.from({ length: subscribers }, async (_, i) => {
       const peer = await openPeer(await dial(port, transport), `sub${i}`, round)
-      peer.send(subscribeFrame(qos))
+      peer.send(subscribeFrame(filterOf(shape), qos))
       await peer.packet(9)
       return peer
     }),
@@ -49,7 +53,8 @@ export async function load(
   const start = performance.now()
   const deadline = setTimeout(() => round.end(), DEADLINE_MS)
   writers.forEach((peer, i) => {
-    round.start(peer, Math.floor(messages / publishers) + (i < messages % publishers ? 1 : 0))
+    const name = shape.topic === undefined ? TOPIC : `${shape.topic}/${i}`
+    round.start(peer, name, Math.floor(messages / publishers) + (i < messages % publishers ? 1 : 0))
   })
   await round.done
   clearTimeout(deadline)
@@ -60,6 +65,8 @@ export async function load(
 
 interface Writer {
   readonly peer: Peer
+  readonly frame: Buffer
+  readonly idAt: number
   left: number
   inFlight: number
   nextId: number
@@ -70,32 +77,18 @@ class Round {
   published = 0
   delivered = 0
   readonly #shape: Shape
-  readonly #frame: Buffer
-  readonly #idAt: number
   end: () => void = () => {}
   readonly #writers: Writer[] = []
 
   constructor(shape: Shape) {
     this.#shape = shape
-    const topic = Buffer.from(TOPIC)
-    const id = shape.qos === 0 ? 0 : 2
-    const head = Buffer.of(topic.length >> 8, topic.length)
-    const body = Buffer.concat([
-      head,
-      topic,
-      Buffer.alloc(id),
-      Buffer.alloc(shape.payloadBytes, 'x'),
-    ])
-    const length = varint(body.length)
-    this.#frame = Buffer.concat([Buffer.of(0x30 | (shape.qos << 1)), length, body])
-    this.#idAt = 1 + length.length + 2 + topic.length
     this.done = new Promise((resolve) => {
       this.end = resolve
     })
   }
 
-  start(peer: Peer, messages: number): void {
-    const writer = { peer, left: messages, inFlight: 0, nextId: 1 }
+  start(peer: Peer, topic: string, messages: number): void {
+    const writer = { ...this.#frameOf(topic), peer, left: messages, inFlight: 0, nextId: 1 }
     this.#writers.push(writer)
     peer.acked = (count) => {
       this.published += count
@@ -104,6 +97,16 @@ class Round {
       this.#check()
     }
     this.#fill(writer)
+  }
+
+  #frameOf(topic: string): Pick<Writer, 'frame' | 'idAt'> {
+    const { qos, payloadBytes } = this.#shape
+    const head = Buffer.of(topic.length >> 8, topic.length)
+    const id = Buffer.alloc(qos === 0 ? 0 : 2)
+    const body = Buffer.concat([head, Buffer.from(topic), id, Buffer.alloc(payloadBytes, 'x')])
+    const length = varint(body.length)
+    const frame = Buffer.concat([Buffer.of(0x30 | (qos << 1)), length, body])
+    return { frame, idAt: 1 + length.length + 2 + topic.length }
   }
 
   /** Deliveries are what paces QoS 0, where there are subscribers. */
@@ -124,11 +127,12 @@ class Round {
     const { window, qos } = this.#shape
     const count = Math.min(writer.left, window - writer.inFlight)
     if (count <= 0) return
-    const { length } = this.#frame
+    const { frame, idAt } = writer
+    const { length } = frame
     const burst = Buffer.allocUnsafe(count * length)
     for (let i = 0; i < count; i++) {
-      burst.set(this.#frame, i * length)
-      if (qos > 0) burst.writeUInt16BE(1 + ((writer.nextId - 1) % 65_535), i * length + this.#idAt)
+      burst.set(frame, i * length)
+      if (qos > 0) burst.writeUInt16BE(1 + ((writer.nextId - 1) % 65_535), i * length + idAt)
       writer.nextId++
     }
     writer.left -= count
@@ -138,8 +142,9 @@ class Round {
   }
 
   #check(): void {
-    const { messages, subscribers } = this.#shape
-    if (this.published >= messages && this.delivered >= messages * subscribers) this.end()
+    const { messages, subscribers, group } = this.#shape
+    const copies = group === undefined ? subscribers : 1
+    if (this.published >= messages && this.delivered >= messages * copies) this.end()
   }
 }
 
@@ -218,10 +223,15 @@ async function openPeer(socket: Duplex, id: string, round: Round): Promise<Peer>
   return peer
 }
 
-function subscribeFrame(qos: number): Buffer {
+function filterOf({ topic, group }: Shape): string {
+  const filter = topic === undefined ? TOPIC : `${topic}/#`
+  return group === undefined ? filter : `$share/${group}/${filter}`
+}
+
+function subscribeFrame(filter: string, qos: number): Buffer {
   const body = Buffer.concat([
-    Buffer.from([0, 1, 0, TOPIC.length]),
-    Buffer.from(TOPIC),
+    Buffer.from([0, 1, 0, filter.length]),
+    Buffer.from(filter),
     Buffer.of(qos),
   ])
   return Buffer.concat([Buffer.of(0x82, body.length), body])

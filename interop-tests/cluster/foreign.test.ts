@@ -1,4 +1,4 @@
-// Clients of other makers before two masters of a real Apache RocketMQ: Java and mosquitto beside
+// Clients of other makers before two masters of a real Apache RocketMQ: Java, Go and mosquitto beside
 // rhea and mqtt.js, each reading what all of them send; go-amqp with its own checks.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -25,6 +25,10 @@ const testMosquitto = needing(
   missing ?? (await mosquittoMissing()),
 )
 const testGo = needing('go-amqp before Apache RocketMQ', missing ?? (await goMissing()))
+const testForeign = needing(
+  'Java, Go and mosquitto before Apache RocketMQ',
+  missing ?? (await mosquittoMissing()) ?? (await goMissing()),
+)
 
 const EACH = 12
 let apache: ApacheCluster
@@ -70,13 +74,15 @@ async function mosquittoPub(address: string, topic: string, lines: readonly stri
   if (code !== 0) throw new Error(`mosquitto_pub ended with ${code}`)
 }
 
-testMosquitto('Java, mosquitto, rhea and mqtt.js each get what all of them send', async (t) => {
-  t.timeout(300_000)
+testForeign('Java, Go, mosquitto, rhea and mqtt.js each get what all of them send', async (t) => {
+  t.timeout(500_000)
   const topic = await before.newTopic('foreign')
   const servers = [await before.gateway(t), await before.gateway(t)] as const
   const { nameServer } = apache
   const push = await java(t, 'push', { nameServer, topic, group: 'foreign-java' })
   await push.ready()
+  const goMember = await goClient(t, 'remoting/go', nameServer, topic, 'foreign-go')
+  await goMember.ready()
   const heard = await mosquittoSub(t, servers[0].address('mqtt'), `${topic}/#`)
   const readers = await Promise.all([
     before.consumer(t, amqp, servers[1], { topic, group: 'foreign-rhea' }),
@@ -86,9 +92,11 @@ testMosquitto('Java, mosquitto, rhea and mqtt.js each get what all of them send'
   const produce = await java(t, 'produce', {
     ...{ nameServer, topic, mode: 'sync', count: EACH, body: 'java', tags: 'made' },
   })
-  const wanted = [...numbered('java'), ...numbered('mosquitto')]
+  const goProducer = await goClient(t, 'remoting/go', nameServer, topic, 'produce', `${EACH}`)
+  const wanted = [...numbered('java'), ...numbered('go'), ...numbered('mosquitto')]
   await Promise.all([
     produce.ends(),
+    goProducer.ends(),
     mosquittoPub(servers[1].address('mqtt'), `${topic}/made`, numbered('mosquitto')),
   ])
   for (const [driver, name, i] of [
@@ -103,6 +111,7 @@ testMosquitto('Java, mosquitto, rhea and mqtt.js each get what all of them send'
   const idOf = ({ body }: Got): string => `${Buffer.from(body, 'base64')}`.split('\n', 1)[0]!
   const all: readonly (readonly [string, () => readonly string[]])[] = [
     ['Java', () => [...new Set((push.of('got') as Got[]).map(idOf))]],
+    ['Go', () => [...new Set((goMember.of('got') as Got[]).map(idOf))]],
     ['mosquitto', () => [...heard].filter((line) => wanted.includes(line))],
     ...readers.map((received, i) => [`reader ${i}`, () => ids(received)] as const),
   ]

@@ -207,6 +207,43 @@ testAll('a group goes on without loss when one of its gateways is killed', async
   t.deepEqual(all(), sent.map(idOf).sort())
 })
 
+testAll('a gateway that is added in the middle of the load takes its part', async (t) => {
+  t.timeout(200_000)
+  const topic = await before.newTopic('grown')
+  const [one, other] = [await gateway(t), await gateway(t)]
+  const join = (server: SpawnedServer) =>
+    before.consumer(t, mqtt5, server, { topic, group: 'grown' })
+  const members = [await join(one), await join(other)]
+  const whole = await before.consumer(t, mqtt5, one, { topic })
+  const producing = await mqtt3.openProducer(before.addressesOf(one), topic)
+  t.teardown(() => producing.close())
+  const sent = [...(await sendAll(producing, 'mqtt3', EACH))]
+  const [third, more] = await Promise.all([gateway(t), sendAll(producing, 'mqtt3', EACH, EACH)])
+  sent.push(...more)
+  const added = await join(third)
+  members.push(added)
+  const through = await mqtt5.openProducer(before.addressesOf(third), topic)
+  t.teardown(() => through.close())
+  // Until the new member has had some: the others may take the first ones.
+  for (let round = 0; added.length === 0 && round < 20; round++) {
+    sent.push(...(await sendAll(through, 'mqtt5', EACH, round * EACH)))
+  }
+  await until(
+    t,
+    () => added.length > 0,
+    () => 'the member of the new gateway is handed nothing',
+  )
+  const all = () => [...new Set(members.flatMap(ids))].sort()
+  await until(
+    t,
+    () => all().length >= sent.length,
+    () => `${all().length} of ${sent.length}`,
+  )
+  t.deepEqual(all(), sent.map(idOf).sort())
+  await untilAll(t, whole, sent, 'a subscriber of all')
+  checkOrder(t, whole, sent)
+})
+
 testAll('a group of a filter that is no topic looks at each message', async (t) => {
   t.timeout(200_000)
   const servers = [await gateway(t), await gateway(t)] as const

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,10 @@ var checks = []struct {
 
 func main() {
 	rlog.SetLogLevel("fatal")
+	if len(os.Args) > 4 {
+		produce(os.Args[2], must(strconv.Atoi(os.Args[4])))
+		return
+	}
 	if len(os.Args) > 2 {
 		member(os.Args[2], os.Args[3])
 		return

@@ -33,3 +33,13 @@ func member(topic, group string) {
 	done(c.Shutdown())
 	fmt.Println(`{"event":"done"}`)
 }
+
+// Sends so many messages, one after the other: `interop NAMESERVER TOPIC produce COUNT`.
+func produce(topic string, count int) {
+	p := newProducer(topic + "-made")
+	for i := 0; i < count; i++ {
+		send(p, message(topic, "made", fmt.Sprintf("go-%d", i)))
+	}
+	done(p.Shutdown())
+	fmt.Println(`{"event":"done"}`)
+}
