@@ -354,6 +354,37 @@ test('a session that comes back asks for its topics once, however many filters i
   t.true(asked <= 4, `${asked} times`)
 })
 
+test('sessions that come back to a gateway that reads their topics ask for none', async (t) => {
+  let asked = 0
+  const bend = (broker: Broker): Broker => {
+    const ranges: Broker['topics']['ranges'] = (name) => {
+      asked++
+      return broker.topics.ranges(name)
+    }
+    const topics = overridden(broker.topics, { ranges })
+    return overridden(withoutLightQueues(broker), { topics })
+  }
+  const { port } = await startMqttOver(t, { bend })
+  const { client, publisher } = await inRooms(t, port)
+  await client.connect(port)
+  await client.subscribe('rooms/+/+')
+  await publisher.publish([['rooms/1/x', 'm0']])
+  client.published('rooms/1/x', 'm0')
+  await eventually(async () => client.missing.length === 0)
+  client.leave()
+  await client.connect(port)
+  asked = 0
+  for (let i = 0; i < 10; i++) {
+    client.leave()
+    await client.connect(port)
+  }
+  t.is(asked, 0)
+  await publisher.publish([['rooms/2/x', 'm1']])
+  client.published('rooms/2/x', 'm1')
+  await eventually(async () => client.missing.length === 0)
+  t.is(client.taken.length, 2)
+})
+
 test('a session that is behind hears of a topic made again whose first message cannot be read', async (t) => {
   const first = await startMqttOver(t, { bend: withoutLightQueues })
   const { broker } = first

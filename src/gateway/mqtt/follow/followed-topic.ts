@@ -2,6 +2,7 @@
 // taken up and those that appear later.
 import type { QueueName } from '../../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
+import type { QueuePlaces } from '../session/queue-places.ts'
 import { FollowedQueue, type FollowParts } from './followed-queue.ts'
 
 /** Where the queues of the topic are read from: a topic that has just appeared has nothing old. */
@@ -55,6 +56,25 @@ export class FollowedTopic {
     )
     this.#askingNext = next
     return next
+  }
+
+  /**
+   * Are the places on queues that are known, and not beyond what is known of them? Else the session
+   * was further at another gateway, or on another topic of the name.
+   */
+  covers(places: QueuePlaces): boolean {
+    if (!this.isOpen || this.#asking !== undefined) return false
+    for (const { topic, brokerName, offsets } of places.rows()) {
+      if (topic !== this.topic) continue
+      const isKnown = (offset: number, queueId: number): boolean =>
+        offset < 0 || this.#queues.has(keyOf({ brokerName, queueId }))
+      if (!offsets.every(isKnown)) return false
+    }
+    for (const { isKnown, name, bornMs, knownEnd } of this.#queues.values()) {
+      const isOther = !isKnown || places.isOther(name, bornMs)
+      if (isOther || (places.get(name) ?? 0) > knownEnd) return false
+    }
+    return true
   }
 
   /** Also that it is another one of the same name. */
@@ -119,7 +139,7 @@ export class FollowedTopic {
   }
 
   #queue(name: QueueName, maxOffset: QueueOffset): FollowedQueue {
-    const key = `${name.brokerName}\n${name.queueId}`
+    const key = keyOf(name)
     const known = this.#queues.get(key)
     if (known !== undefined) return known
     const isNew = this.isOpen || this.#begins === 'at its beginning'
@@ -130,3 +150,6 @@ export class FollowedTopic {
     return queue
   }
 }
+
+const keyOf = ({ brokerName, queueId }: Omit<QueueName, 'topic'>): string =>
+  `${brokerName}\n${queueId}`

@@ -101,7 +101,8 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
 
   /**
    * What cannot be asked now is read when it can. The topics of filters with one first level are
-   * asked for once, however many filters there are.
+   * asked for once, however many filters there are, and not at all where it is known how far they
+   * reach: ten thousand sessions come back at once.
    */
   async rebind(
     { reading }: Session,
@@ -114,8 +115,9 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
     if (rebound.has(first)) return
     rebound.add(first)
     for (const topics of inParts(this.#namesTouchedBy(filter), ASKED_AT_ONCE_MAX)) {
-      const followed = topics.map((topic) => this.#follow(topic, 'at its end').ends())
-      await Promise.allSettled(followed)
+      const followed = topics.map((topic) => this.#follow(topic, 'at its end'))
+      const asked = followed.filter((topic) => !topic.covers(reading.places))
+      await Promise.allSettled(asked.map((topic) => topic.ends()))
     }
   }
 
