@@ -194,7 +194,8 @@ export class PopLine {
     const { routes } = this.#parts.links
     this.#asking++
     try {
-      const { readable } = await routes.queues(request.topic)
+      const { readable, writable } = await routes.queues(request.topic)
+      if (readable.length === 0 && writable.length > 0) throw unreadable(request)
       const names = namesOf(request, readable)
       const fields = this.#fieldsOf(request)
       return { names, fields, isFound: await this.#popAny(names, fields) }
@@ -377,3 +378,6 @@ function namesOf(
     { retryable: !isThere },
   )
 }
+
+const unreadable = ({ topic }: ReceiveRequest): BrokerError =>
+  new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)

@@ -167,9 +167,9 @@ export class StateQueue {
         properties: encodeProperties([[PROPERTY.keys, keyOf(record)]]),
       },
     ])
-    if (result instanceof BrokerError)
-      throw AWAY.has(result.code) ? away(this.queue, result) : result
-    return result!
+    if (!(result instanceof BrokerError)) return result!
+    if (AWAY.has(result.code)) throw away(this.queue, result)
+    throw result.code === 'PERMISSION_DENIED' ? closed(this.queue, result) : result
   }
 
   async #follow(): Promise<void> {
@@ -326,6 +326,14 @@ const away = ({ brokerName }: QueueRef, cause: BrokerError): BrokerError =>
   new BrokerError('UNREACHABLE', `the broker '${brokerName}', which keeps this state, is away`, {
     cause,
   })
+
+/** It is the gateway that is refused, and none of its clients. */
+const closed = ({ topic, brokerName }: QueueRef, cause: BrokerError): BrokerError =>
+  new BrokerError(
+    'UNREACHABLE',
+    `the broker '${brokerName}', which keeps this state in '${topic}', takes no writes of a gateway`,
+    { cause },
+  )
 
 const unread = (id: string): BrokerError =>
   new BrokerError('TIMED_OUT', `what became of the state '${id.slice(0, 80)}' is not known`)
