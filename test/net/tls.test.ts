@@ -258,6 +258,28 @@ for (const clients of ['required', 'optional'] as const) {
   })
 }
 
+test('a client certificate that has expired is refused, and the log says so', async (t) => {
+  const { listener, said } = await open(t, { clients: 'required' })
+  const expired = { cert: pem('expired.pem'), key: pem('server.key') }
+  const client = dial(t, listener.port, expired)
+  client.write('let me in')
+  await endOf(client)
+  await until(() => said.length === 1)
+  t.regex(said[0]!, /certificate was refused \(CERT_HAS_EXPIRED\)/)
+})
+
+test('a client that asks to renegotiate is told no, and others are served on', async (t) => {
+  const { listener } = await open(t)
+  const client = dial(t, listener.port, { maxVersion: 'TLSv1.2' })
+  await once(client, 'secureConnect')
+  t.is(client.getProtocol(), 'TLSv1.2')
+  t.true(await echoed(client, Buffer.from('before')))
+  const refused = endOf(client)
+  client.renegotiate({ rejectUnauthorized: false }, () => {})
+  t.is(await refused, 'ERR_SSL_NO_RENEGOTIATION')
+  t.true(await echoed(dial(t, listener.port), Buffer.from('other')))
+})
+
 test('where client certificates are optional, a client without one is served', async (t) => {
   const { listener } = await open(t, { clients: 'optional' })
   t.true(await echoed(dial(t, listener.port), Buffer.from('hello')))

@@ -89,6 +89,25 @@ test('messages of AMQP and of native clients are traced to consumers of the othe
   t.is(native.attributes['messaging.consumer.group.name'], 'audit')
 })
 
+test('a gateway before a cluster traces what goes through it', async (t) => {
+  const receiver = await otlpReceiver(t)
+  const off = { mqtt: { enabled: false }, amqp: { enabled: false } }
+  const broker = await startServer(t, { config: off })
+  const cluster = { nameServers: [broker.address('nameServer')] }
+  const tracing = { endpoint: receiver.endpoint }
+  const { port } = await startServer(t, { role: 'gateway', config: { cluster, tracing } })
+  const amqp = await connectRhea(t, port('amqp'))
+  const sender = await amqp.sender('orders')
+  await sender.send({ body: 'x', application_properties: { traceparent: SAMPLED } })
+  const link = await amqp.receiver('orders::billing')
+  await link.accept(1)
+  const published = await receiver.span('publish orders')
+  t.like(published, { traceId: TRACE, parentSpanId: PRODUCER })
+  t.is(published.attributes['trivetmq.broker.name'], 'broker-a')
+  const delivered = await receiver.span('deliver orders')
+  t.like(await receiver.span('settle'), { parentSpanId: delivered.spanId, status: 0 })
+})
+
 test('what is not sampled, or is no context, makes no span', async (t) => {
   const receiver = await otlpReceiver(t)
   const config = { tracing: { endpoint: receiver.endpoint } }
