@@ -138,11 +138,18 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
   #deliver(record: RecordView, place: Place, own: Packet | undefined): Promise<void> {
     // What is no packet of aedes goes to the listeners as it was given.
     const isPlain = own !== undefined && own.brokerId === undefined && own.cmd === undefined
-    const packet = isPlain ? own : { ...(own ?? toPacket(record)), ...identityOf(place) }
     return new Promise((resolve) => {
       // Closed for new ones, not for those that are on their way.
       this.closed = false
-      super.emit(packet, () => resolve())
+      try {
+        const packet = isPlain ? own : { ...(own ?? toPacket(record)), ...identityOf(place) }
+        super.emit(packet, () => resolve())
+      } catch (thrown) {
+        // A listener's mistake; or a name of more levels than the matcher takes, which listeners
+        // are not given then: names of other protocols have no such bound.
+        this.#troubled(BrokerError.from(thrown))
+        resolve()
+      }
       this.closed = this.#isClosing
     })
   }

@@ -158,12 +158,15 @@ export class PortPersistence implements AedesPersistence {
   ): Promise<void> {
     const { sessions, log } = this.#now
     const session = await sessions.get(id)
+    let isChanged = false
     for (const given of subscriptions) {
       const subscription = plain(given)
-      const from = session.has(given.topic) ? {} : await log?.sessions.endsFor(given.topic)
-      session.subscribe(subscription, from ?? {})
+      const begins = log !== undefined && session.begins(subscription)
+      const from = begins ? await log.sessions.endsFor(given.topic) : {}
+      isChanged = session.subscribe(subscription, from) || isChanged
     }
-    await sessions.save(id)
+    // aedes asks once for each of them, with all of them.
+    await (isChanged ? sessions.save(id) : sessions.saved(id))
   }
 
   async removeSubscriptions({ id }: ClientName, filters: readonly string[]): Promise<void> {

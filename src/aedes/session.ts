@@ -1,6 +1,7 @@
 // A session: its subscriptions, where it stands in each queue of the log, and what it was given and
 // has not acknowledged. All before its place in a queue it was given; what comes behind is read
 // from the log when its client comes back, so that nothing is kept for a message that waits.
+import { isDeepStrictEqual } from 'node:util'
 import { BrokerError } from '../errors.ts'
 import { filterMatches } from '../model/topic-filter.ts'
 import type { Packet } from './packet.ts'
@@ -83,18 +84,21 @@ export class Session {
     )
   }
 
-  /** Answers whether the filter is new. */
+  /** `from`: where it begins, if it `begins`. Answers whether it changes anything. */
   subscribe(subscription: Subscription, from: Readonly<Record<QueueKey, number>>): boolean {
     const before = this.#subscriptions.get(subscription.topic)
-    const isQueued = (one: Subscription | undefined): boolean => (one?.qos ?? 0) > 0
-    const kept = isQueued(before) && isQueued(subscription) ? before!.from : from
+    const kept = this.begins(subscription) ? from : before!.from
+    const after = { ...subscription, from: kept }
+    if (before !== undefined && isDeepStrictEqual(before, after)) return false
     this.#subscriptions.delete(subscription.topic)
-    this.#subscriptions.set(subscription.topic, { ...subscription, from: kept })
-    return before === undefined
+    this.#subscriptions.set(subscription.topic, after)
+    return true
   }
 
-  has(filter: string): boolean {
-    return this.#subscriptions.has(filter)
+  /** Is the session queued messages of the filter by it that it was not before? */
+  begins({ topic, qos }: Subscription): boolean {
+    const before = this.#subscriptions.get(topic)
+    return before === undefined || (before.qos === 0 && qos > 0)
   }
 
   /** Answers whether it was there. */

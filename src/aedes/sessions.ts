@@ -76,6 +76,11 @@ export class Sessions {
     return session
   }
 
+  /** What was changed before is durable when it settles. */
+  async saved(clientId: string): Promise<void> {
+    await this.#flush(await this.#of(clientId))
+  }
+
   /** The session was changed. Durable when it settles. */
   async save(clientId: string): Promise<void> {
     const live = await this.#of(clientId)

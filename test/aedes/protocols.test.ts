@@ -240,6 +240,50 @@ test('a QoS 2 packet that is kept is in the log with it: a crash before its publ
   await t.throwsAsync(persistence.incomingGetPacket({ id: 'meter' }, packet))
 })
 
+test('a session that asks for QoS 1 instead of 0 is given what comes from then on', async (t) => {
+  const server = await serve(t)
+  const { client } = await startAedes(t, { server })
+  const publisher = await client()
+  await publisher.publish('a/b', 'before')
+  const meter = await client(persistent('meter'))
+  await meter.subscribe('a/b', { qos: 0 })
+  await publisher.publish('a/b', 'at QoS 0')
+  await meter.messages(1)
+  await meter.subscribe('a/b', { qos: 1 })
+  await meter.end()
+  await publisher.publish('a/b', 'at QoS 1')
+  const back = await client(persistent('meter'))
+  await back.messages(1)
+  t.deepEqual(back.texts, ['at QoS 1'])
+})
+
+test('a name of another protocol with more levels than aedes takes is passed over', async (t) => {
+  const server = await serve(t)
+  const troubles: string[] = []
+  const onError = ({ message }: Error) => void troubles.push(message)
+  const { client } = await startAedes(t, { server, onError })
+  const mq = await sdk(t, server)
+  await mq.admin.topics.create({ name: 'orders', queues: 1 })
+  const subscriber = await client()
+  await subscriber.subscribe('orders/#')
+  await mq.send({ topic: 'orders', tag: Array(100).fill('a').join('/'), body: 'deep' })
+  await mq.send({ topic: 'orders', tag: 'paid', body: 'next' })
+  await subscriber.messages(1)
+  t.deepEqual(subscriber.texts, ['next'])
+  t.is(troubles.length, 1)
+})
+
+test('a retained QoS 2 message leaves a kept session connected', async (t) => {
+  const server = await serve(t)
+  const { client } = await startAedes(t, { server })
+  await (await client()).publish('state/a', 'on', { qos: 2, retain: true })
+  const meter = await client(persistent('meter'))
+  await meter.subscribe('state/a', { qos: 2 })
+  await meter.messages(1)
+  await meter.publish('state/b', 'still here')
+  t.deepEqual(meter.texts, ['on'])
+})
+
 test('an emitter beside the persistence of another package publishes to the broker too', async (t) => {
   const server = await serve(t)
   const mq = createEmitter({ server })
