@@ -3,7 +3,6 @@
 import { randomUUID } from 'node:crypto'
 import { systemClock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import type { PublishReceipt } from '../model/message.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../model/names.ts'
 import { PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
@@ -12,14 +11,14 @@ import type { Broker } from '../port/broker.ts'
 import { AEDES_TOPIC, isSystemName, RETAINED_PREFIX, toMessage } from './message.ts'
 import { type AedesBroker, type OpenPort, openPort, troubleOf } from './options.ts'
 import { bytesOf, type Packet } from './packet.ts'
-import { keyOf, type Place } from './queue-key.ts'
+import { keyOf, type Place, queueOf } from './queue-key.ts'
 import { TopicFollower } from './topic-follower.ts'
 import { TopicNames } from './topic-names.ts'
 
 interface Own {
   readonly packet: Packet
   /** Of its message, once it is stored. */
-  topic: string | undefined
+  place: Place | undefined
   readonly given: Promise<void>
   readonly give: () => void
 }
@@ -112,7 +111,8 @@ export class Door {
       clock: systemClock,
       troubled: troubleOf(this.options),
       deliver: (record, place) => this.#given(record, place),
-      dropped: (topic) => this.#dropped(topic),
+      dropped: (topic) => this.#forget(({ key }) => queueOf(key).topic === topic),
+      skipped: (next) => this.#forget((own) => own.key === next.key && own.offset < next.offset),
     })
     await names.open()
     return { broker, names, follower }
@@ -124,7 +124,7 @@ export class Door {
     const given = new Promise<void>((resolve) => {
       give = resolve
     })
-    const own: Own = { packet, topic: undefined, given, give }
+    const own: Own = { packet, place: undefined, given, give }
     this.#own.set(number, own)
     const ready = this.#line.then(() => this.#ready())
     this.#line = ready.catch(() => {})
@@ -159,14 +159,16 @@ export class Door {
     const all = retained === undefined ? changes : [...changes, retained]
     const [result] = await broker.publish([message], all)
     if (result === undefined || result instanceof BrokerError) throw result ?? closed()
-    own.topic = message.topic
-    if (willBeGiven(follower, message.topic, result)) await own.given
+    own.place = { key: keyOf({ ...result, topic: message.topic }), offset: result.queueOffset }
+    if (willBeGiven(follower, message.topic, own.place)) await own.given
     this.#own.delete(number)
   }
 
-  /** Listeners that have gone are given nothing any more. */
-  #dropped(topic: string): void {
-    for (const own of this.#own.values()) if (own.topic === topic) own.give()
+  /** Listeners are not given these any more: they have gone, or the record has. */
+  #forget(isGone: (place: Place) => boolean): void {
+    for (const { place, give } of this.#own.values()) {
+      if (place !== undefined && isGone(place)) give()
+    }
   }
 
   async #given(record: RecordView, place: Place): Promise<void> {
@@ -193,11 +195,10 @@ export class Door {
 }
 
 /** Are listeners here going to be given it, if they were not? */
-function willBeGiven(follower: TopicFollower, topic: string, receipt: PublishReceipt): boolean {
-  const key = keyOf({ topic, ...receipt })
+function willBeGiven(follower: TopicFollower, topic: string, { key, offset }: Place): boolean {
   const queue = follower.queue(key)
   // A queue that is followed and not known yet is read from its beginning.
-  return queue === undefined ? follower.isFollowed(topic) : queue.next <= receipt.queueOffset
+  return queue === undefined ? follower.isFollowed(topic) : queue.next <= offset
 }
 
 /** With its message, so that a crash leaves both or neither. */

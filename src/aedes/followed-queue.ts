@@ -20,6 +20,8 @@ export interface FollowParts {
   readonly clock: Clock
   /** Calls the listeners; settles when all of them have let go. Never rejects. */
   readonly deliver: (record: RecordView, place: Place) => Promise<void>
+  /** Reading went on at `next`, though records before it were not there. */
+  readonly skipped: (next: Place) => void
   readonly troubled: (error: BrokerError) => void
   readonly signal: AbortSignal
 }
@@ -93,7 +95,10 @@ export class FollowedQueue {
       if (signal.aborted) return false
       this.#give(record)
     }
-    if (status === 'moved' || nextOffset > this.#next) this.#next = nextOffset
+    if (status === 'moved' || nextOffset > this.#next) {
+      this.#next = nextOffset
+      this.#parts.skipped({ key: this.#key, offset: nextOffset })
+    }
     return this.#next !== before
   }
 
