@@ -1,7 +1,7 @@
 // Which broker the emitter and the persistence of an aedes stand on.
 
 import { type ConnectOptions, checkOptions } from '../client/options.ts'
-import { systemClock } from '../clock.ts'
+import { sleep, systemClock } from '../clock.ts'
 import { type ClusterBroker, openClusterBroker } from '../cluster/broker.ts'
 import { BrokerError } from '../errors.ts'
 import type { Broker } from '../port/broker.ts'
@@ -31,6 +31,9 @@ export interface OpenPort {
   close(): Promise<void>
 }
 
+const PATIENCE_MS = 30_000
+const RETRY_MS = 500
+
 const isLocal = (options: AedesBroker): options is LocalBroker & BackgroundOptions =>
   'server' in options && options.server !== undefined
 
@@ -41,8 +44,25 @@ export async function openPort(options: AedesBroker): Promise<OpenPort> {
     if (broker !== undefined) return { broker, close: async () => {} }
     throw new BrokerError('CLOSED', 'the given server has no broker, or is closed')
   }
-  const broker = await openRemote(options)
+  const broker = await openPatiently(options)
   return { broker, close: () => broker.close() }
+}
+
+/** A broker that is not there yet is waited for: both may be started together. */
+async function openPatiently(options: RemoteBroker & BackgroundOptions): Promise<ClusterBroker> {
+  const untilMs = systemClock.monotonic() + PATIENCE_MS
+  for (;;) {
+    try {
+      return await openRemote(options)
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      // Name servers that know no broker yet have their part of it.
+      const isThereSoon = error.retryable || error.code === 'NO_ROUTE'
+      if (!isThereSoon || systemClock.monotonic() >= untilMs) throw error
+      troubleOf(options)(error)
+      await sleep(systemClock, RETRY_MS)
+    }
+  }
 }
 
 async function openRemote({ nameServers, auth, tls, bodyBytesMax }: RemoteBroker) {

@@ -33,66 +33,72 @@ function publishing(publisher: TestClient, qos: 1 | 2) {
 }
 
 for (const killed of ['aedes', 'the broker'] as const) {
-  test(`kill -9 of ${killed}: a session is given every message that was acknowledged`, async (t) => {
+  test.serial(
+    `kill -9 of ${killed}: a session is given every message that was acknowledged`,
+    async (t) => {
+      const broker = await spawnServer(t)
+      const aedes = await spawnAedes(t, broker)
+      const subscriber = await client(t, aedes, persistent('meter'))
+      await subscriber.subscribe('a/#', { qos: 2 })
+      await subscriber.end()
+      const publishers = [await client(t, aedes), await client(t, aedes)]
+      const retaining = await client(t, aedes)
+      await retaining.publish('state/a', 'on', { retain: true })
+      const [one, two] = [publishing(publishers[0]!, 1), publishing(publishers[1]!, 2)]
+      await eventually(async () => one.acknowledged.size > 100 && two.acknowledged.size > 30)
+
+      if (killed === 'aedes') await aedes.kill()
+      else await broker.kill()
+      for (const publisher of publishers) publisher.client.end(true)
+      await Promise.all([one.ended, two.ended])
+      await (killed === 'aedes' ? aedes : broker).start()
+
+      const acknowledged = [...one.acknowledged, ...two.acknowledged]
+      const back = await again(t, aedes, persistent('meter'))
+      await eventually(async () => {
+        const seen = new Set(back.texts)
+        return acknowledged.every((text) => seen.has(text))
+      })
+      // Those of QoS 2 are there once each.
+      const exact = back.texts.filter((text) => text.startsWith('2-'))
+      t.is(new Set(exact).size, exact.length)
+      await back.subscribe('state/#')
+      await eventually(async () => back.texts.includes('on'))
+      await back.publish('a/1', 'live')
+      await eventually(async () => back.texts.includes('live'))
+    },
+  )
+}
+
+test.serial(
+  'kill -9 of aedes: what a client has not acknowledged comes again, and only that',
+  async (t) => {
     const broker = await spawnServer(t)
     const aedes = await spawnAedes(t, broker)
     const subscriber = await client(t, aedes, persistent('meter'))
     await subscriber.subscribe('a/#', { qos: 2 })
-    await subscriber.end()
-    const publishers = [await client(t, aedes), await client(t, aedes)]
-    const retaining = await client(t, aedes)
-    await retaining.publish('state/a', 'on', { retain: true })
-    const [one, two] = [publishing(publishers[0]!, 1), publishing(publishers[1]!, 2)]
-    await eventually(async () => one.acknowledged.size > 100 && two.acknowledged.size > 30)
-
-    if (killed === 'aedes') await aedes.kill()
-    else await broker.kill()
-    for (const publisher of publishers) publisher.client.end(true)
-    await Promise.all([one.ended, two.ended])
-    await (killed === 'aedes' ? aedes : broker).start()
-
-    const acknowledged = [...one.acknowledged, ...two.acknowledged]
+    const publisher = await client(t, aedes)
+    let holdsBack = false
+    subscriber.client.handleMessage = (_packet, done) => {
+      if (!holdsBack) done()
+    }
+    for (let i = 0; i < 20; i++) await publisher.publish('a/b', `acknowledged ${i}`)
+    await subscriber.messages(20)
+    // Behind its acknowledgements; before a QoS 2 message goes out the session is on the disk.
+    await subscriber.publish('a/b', 'of itself', { qos: 2 })
+    await subscriber.messages(21)
+    holdsBack = true
+    for (let i = 0; i < 3; i++) await publisher.publish('a/b', `open ${i}`)
+    await aedes.kill()
+    subscriber.client.end(true)
+    await aedes.start()
     const back = await again(t, aedes, persistent('meter'))
-    await eventually(async () => {
-      const seen = new Set(back.texts)
-      return acknowledged.every((text) => seen.has(text))
-    })
-    // Those of QoS 2 are there once each.
-    const exact = back.texts.filter((text) => text.startsWith('2-'))
-    t.is(new Set(exact).size, exact.length)
-    await back.subscribe('state/#')
-    await eventually(async () => back.texts.includes('on'))
-    await back.publish('a/1', 'live')
-    await eventually(async () => back.texts.includes('live'))
-  })
-}
+    await back.messages(3)
+    t.deepEqual(back.texts.slice(0, 3), ['open 0', 'open 1', 'open 2'])
+  },
+)
 
-test('kill -9 of aedes: what a client has not acknowledged comes again, and only that', async (t) => {
-  const broker = await spawnServer(t)
-  const aedes = await spawnAedes(t, broker)
-  const subscriber = await client(t, aedes, persistent('meter'))
-  await subscriber.subscribe('a/#', { qos: 2 })
-  const publisher = await client(t, aedes)
-  let holdsBack = false
-  subscriber.client.handleMessage = (_packet, done) => {
-    if (!holdsBack) done()
-  }
-  for (let i = 0; i < 20; i++) await publisher.publish('a/b', `acknowledged ${i}`)
-  await subscriber.messages(20)
-  // Behind its acknowledgements; before a QoS 2 message goes out the session is on the disk.
-  await subscriber.publish('a/b', 'of itself', { qos: 2 })
-  await subscriber.messages(21)
-  holdsBack = true
-  for (let i = 0; i < 3; i++) await publisher.publish('a/b', `open ${i}`)
-  await aedes.kill()
-  subscriber.client.end(true)
-  await aedes.start()
-  const back = await again(t, aedes, persistent('meter'))
-  await back.messages(3)
-  t.deepEqual(back.texts.slice(0, 3), ['open 0', 'open 1', 'open 2'])
-})
-
-test('kill -9 of aedes: another process publishes the wills of its clients', async (t) => {
+test.serial('kill -9 of aedes: another process publishes the wills of its clients', async (t) => {
   const broker = await spawnServer(t)
   const heartbeatMs = 200
   const [one, other] = [

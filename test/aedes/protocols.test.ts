@@ -4,12 +4,19 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { Aedes } from 'aedes'
 import test, { type ExecutionContext } from 'ava'
-import { type AedesBroker, type AedesPersistence, createEmitter } from '../../src/aedes/index.ts'
+import {
+  type AedesBroker,
+  type AedesPersistence,
+  createEmitter,
+  createPersistence,
+} from '../../src/aedes/index.ts'
 import { connect } from '../../src/client/index.ts'
 import { type RunningServer, startTemporaryServer } from '../../src/in-process.ts'
 import { silentLogger } from '../../src/log.ts'
 import { mqttClient, persistent } from '../support/mqtt.ts'
 import { connectRhea } from '../support/rhea-client.ts'
+import { freePort } from '../support/server.ts'
+import { eventually } from '../support/waiting.ts'
 import { startAedes } from './running-aedes.ts'
 
 async function serve(t: ExecutionContext): Promise<RunningServer> {
@@ -282,6 +289,21 @@ test('a retained QoS 2 message leaves a kept session connected', async (t) => {
   await meter.messages(1)
   await meter.publish('state/b', 'still here')
   t.deepEqual(meter.texts, ['on'])
+})
+
+test('a broker that starts after aedes is waited for', async (t) => {
+  const port = await freePort()
+  const troubles: string[] = []
+  const onError = ({ code }: { code: string }) => void troubles.push(code)
+  const persistence = createPersistence({ nameServers: `127.0.0.1:${port}`, onError })
+  const setting = persistence.setup({ id: 'aedes' })
+  await eventually(async () => troubles.length > 0)
+  const server = await startTemporaryServer({ config: { nameServer: { port } } })
+  t.teardown(() => server.close())
+  await setting
+  await persistence.putWill({ id: 'meter' }, { topic: 'gone/meter', payload: Buffer.from('bye') })
+  t.is((await persistence.getWill({ id: 'meter' }))?.topic, 'gone/meter')
+  await persistence.destroy()
 })
 
 test('an emitter beside the persistence of another package publishes to the broker too', async (t) => {
