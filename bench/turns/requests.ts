@@ -1,12 +1,13 @@
 // Requests that clients and operators size, as large as they may be. Topics and groups that all of
 // them need are made by the first.
-import { connectAsync } from 'mqtt'
+import { connectAsync, type MqttClient } from 'mqtt'
 import { connect } from '../../src/client/index.ts'
 import { systemClock } from '../../src/clock.ts'
 import { encodeBatchBody } from '../../src/remoting/batch-body.ts'
 import { REQUEST } from '../../src/remoting/codes.ts'
 import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import { encodeHeartbeat } from '../../src/remoting/requests/clients.ts'
+import { amqpRequests } from './amqp.ts'
 
 export type Ports = Readonly<Record<'remoting' | 'http' | 'mqtt' | 'amqp' | 'nameServer', number>>
 
@@ -29,6 +30,10 @@ const BATCH = 32_000
 const HALVES = 20_000
 const FILTERS = 10_000
 const HELD = 20_000
+const RETAINED = 20_000
+/** In 32 KiB. */
+const PROPERTIES = 5_000
+const KEY_VALUES = 9_000
 const AT_A_TIME = 500
 
 const count = (length: number): number[] => Array.from({ length }, (_, at) => at)
@@ -43,8 +48,10 @@ export function requests(ports: Ports): readonly Request<unknown>[] {
     port = ports.remoting,
   ): Promise<void> => {
     const own = port === ports.remoting
+    // One that was silent for two minutes is closed.
     const connection =
-      (own ? native : undefined) ?? (await dial({ host, port, clock: systemClock }))
+      (own && native?.isOpen === true ? native : undefined) ??
+      (await dial({ host, port, clock: systemClock }))
     if (own) native = connection
     const strings = Object.entries(fields).map(([name, value]) => [name, String(value)] as const)
     const { code: answered, remark } = await connection.request(code, {
@@ -80,6 +87,7 @@ export function requests(ports: Ports): readonly Request<unknown>[] {
   const clientOf = (clientId: string, clean: boolean) =>
     connectAsync({ host, port: ports.mqtt, clientId, clean, protocolVersion: 4 })
   return [
+    ...(amqpRequests(ports.amqp) as unknown as readonly Request<unknown>[]),
     {
       name: `groups, made by six heartbeats of ${GROUPS_OF_CLIENT}`,
       run: (round) =>
@@ -154,6 +162,84 @@ export function requests(ports: Ports): readonly Request<unknown>[] {
         }
         await client.endAsync()
       },
+    },
+    {
+      name: `UNSUBSCRIBEs of ${FILTERS} filters, ${AT_A_TIME} each`,
+      rounds: 1,
+      prepare: async () => {
+        const client = await clientOf('unsubscribes', false)
+        const filters = count(FILTERS).map((n) => `gone/${n}/+`)
+        for (let from = 0; from < FILTERS; from += AT_A_TIME) {
+          await client.subscribeAsync(filters.slice(from, from + AT_A_TIME), { qos: 1 })
+        }
+        return { client, filters }
+      },
+      run: async (_round, prepared) => {
+        const { client, filters } = prepared as { client: MqttClient; filters: string[] }
+        for (let from = 0; from < FILTERS; from += AT_A_TIME) {
+          await client.unsubscribeAsync(filters.slice(from, from + AT_A_TIME))
+        }
+        await client.endAsync()
+      },
+    },
+    {
+      name: `a filter that selects ${RETAINED} retained messages`,
+      prepare: async (round) => {
+        const client = await clientOf(`retained-${round}`, true)
+        if (round > 0) return client
+        await inBatches(RETAINED, (n) =>
+          client.publishAsync(`retained/${n % 100}/${n}`, 'x', { qos: 1, retain: true }),
+        )
+        return client
+      },
+      run: async (_round, prepared) => {
+        const client = prepared as MqttClient
+        let left = RETAINED
+        const all = new Promise<void>((over) => {
+          client.on('message', () => {
+            if (--left === 0) over()
+          })
+        })
+        await client.subscribeAsync('retained/#', { qos: 0 })
+        await all
+        await client.endAsync()
+      },
+    },
+    {
+      name: `${AT_A_TIME} messages of ${PROPERTIES} properties each: stored, and read by MQTT`,
+      rounds: 1,
+      run: async () => {
+        const client = await connectAsync({ host, port: ports.mqtt, protocolVersion: 5 })
+        let left = AT_A_TIME
+        const all = new Promise<void>((over) => {
+          client.on('message', () => {
+            if (--left === 0) over()
+          })
+        })
+        await client.subscribeAsync('many', { qos: 0 })
+        const i = count(PROPERTIES)
+          .map((n) => `${n.toString(36)}\u0001x`)
+          .join('\u0002')
+        await inBatches(AT_A_TIME, () =>
+          ask(REQUEST.sendMessageV2, { ...lettered('many'), i }, Buffer.from('x')),
+        )
+        await all
+        await client.endAsync()
+      },
+    },
+    {
+      name: `${KEY_VALUES} configuration values of the name server`,
+      rounds: 1,
+      prepare: () =>
+        inBatches(KEY_VALUES, (n) =>
+          ask(
+            REQUEST.putKvConfig,
+            { namespace: 'n', key: `k${n}`, value: 'v'.repeat(100) },
+            undefined,
+            ports.nameServer,
+          ),
+        ),
+      run: () => ask(REQUEST.getKvList, { namespace: 'n' }, undefined, ports.nameServer),
     },
     {
       name: `an MQTT session of ${FILTERS} filters: taken up`,

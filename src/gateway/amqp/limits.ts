@@ -56,6 +56,8 @@ export const COORDINATOR_MESSAGE_BYTES_MAX = 4096
 export const COORDINATOR_CREDIT = 100
 /** AMQP 4.5.9. */
 export const TRANSACTION_ID_BYTES_MAX = 32
+/** Bytes of properties that a link looks through in one turn: a message may have thousands. */
+export const PREPARED_PER_TURN_MAX = 128 * 1024
 /** One read of a feed. */
 export const READ_MESSAGES_MAX = 256
 export const READ_BYTES_MAX = 1024 * 1024

@@ -52,7 +52,8 @@ test('every property of a PUBLISH reaches an MQTT 5 subscriber', async (t) => {
     { ...(userProperties as object) },
     { a: '1', b: ['2', '3'], TAGS: 'paid', KEYS: '42' },
   )
-  t.true([99, 100].includes(messageExpiryInterval as number))
+  const left = messageExpiryInterval as number
+  t.true(left > 0 && left <= 100, `${left} s`)
 })
 
 test('user properties keep their order, their repetitions and their empty names', async (t) => {

@@ -14,7 +14,12 @@ import { remaining, serialAdd, serialNext } from '../codec/serial.ts'
 import { TRANSFER_HEAD_BYTES_MAX, type TransferHead, writeTransferHead } from '../codec/transfer.ts'
 import type { ControlledLink } from '../control/control-plane.ts'
 import { AmqpError, CONDITION, describeError } from '../errors.ts'
-import { NOTE_BYTES_MAX, READ_MESSAGES_MAX, UNSETTLED_PER_LINK_MAX } from '../limits.ts'
+import {
+  NOTE_BYTES_MAX,
+  PREPARED_PER_TURN_MAX,
+  READ_MESSAGES_MAX,
+  UNSETTLED_PER_LINK_MAX,
+} from '../limits.ts'
 import { OutboundMessage } from '../messages/outbound-message.ts'
 import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
@@ -101,6 +106,8 @@ export class SenderLink implements Link {
   /** Read and not yet sent. */
   #ready: FeedItem[] = []
   #readyAt = 0
+  /** The rest of what is at hand goes in a later turn. */
+  #isYielding = false
   /** The rest of a message whose first frames are out. */
   #rest: Buffer | undefined
   #reading: AbortController | undefined
@@ -192,8 +199,21 @@ export class SenderLink implements Link {
     return this.#unsettled < UNSETTLED_PER_LINK_MAX && this.#peer.unsettled.hasRoom
   }
 
+  /** The other connections have their turn. */
+  #yield(): void {
+    this.#isYielding = true
+    setImmediate(() => {
+      this.#peer.inTurn(() => {
+        this.#isYielding = false
+        this.pump()
+      })
+    })
+  }
+
   /** False when the link ended by it. */
   #sendReady(): boolean {
+    if (this.#isYielding) return true
+    let prepared = 0
     if (this.#readyAt < this.#ready.length) {
       const { clock } = this.#peer
       this.#nowMs = clock.now()
@@ -203,8 +223,13 @@ export class SenderLink implements Link {
       if (!this.#peer.isWritable || this.#session.sendWindow <= 0) return true
       if (this.#rest !== undefined) this.#sendRest(this.#rest)
       else if (this.#credit.linkCredit > 0 && this.#maySend) {
+        if (prepared > PREPARED_PER_TURN_MAX) {
+          this.#yield()
+          return true
+        }
         if (!this.#sendTransfer(this.#ready[this.#readyAt]!)) return false
         this.#readyAt++
+        prepared += this.#message.preparedBytes
       } else return true
     }
     this.#ready = []

@@ -46,6 +46,8 @@ export class OutboundMessage {
   /** Additions of consumers to the annotations of the loaded message. */
   note: string | undefined
   #isNoteOurs = false
+  /** Properties that the last `load` went through: none of a message like the one before it. */
+  preparedBytes = 0
 
   #record!: RecordView
   #body!: Buffer
@@ -72,6 +74,7 @@ export class OutboundMessage {
       !this.#isNoteOurs &&
       this.#memory.isRepeated(record, this.#tailAt) &&
       (this.#form !== BODY.encoded || this.format !== 0 || isBody(this.#body))
+    this.preparedBytes = isRepeated ? 0 : record.propertiesEnd - record.propertiesStart
     if (!isRepeated) this.#prepare(record, note)
     if (this.format !== 0) return this.#body.length
     return (

@@ -1,6 +1,7 @@
 // The property section of MQTT 5 packets: one table says what each property is and where it may
 // stand.
 import { BrokerError } from '../../../errors.ts'
+import { putU16 } from '../../../model/bytes.ts'
 import { USER_PROPERTIES_MAX, USER_PROPERTY_BYTES_MAX } from '../limits.ts'
 import type { PacketReader } from './packet-reader.ts'
 import { malformed, PACKET, ProtocolError, packetName, REASON, violation } from './protocol.ts'
@@ -200,17 +201,33 @@ export function encodeProperties(properties: Properties): Buffer {
     const known = RULES[id]
     const value = known && properties[known.name]
     if (known === undefined || value === undefined) continue
-    if (known.kind === 'pair') {
-      for (const pair of value as UserProperty[]) {
-        parts.push(Buffer.of(id), encodeText(pair[0]), encodeText(pair[1]))
-      }
-    } else if (known.kind === 'varint') {
+    if (known.kind === 'pair') parts.push(encodePairs(id, value as UserProperty[]))
+    else if (known.kind === 'varint') {
       for (const number of value as number[]) parts.push(Buffer.of(id), encodeVarint(number))
     } else {
       parts.push(Buffer.of(id), encodeValue(known.kind, value as number | string | Buffer))
     }
   }
   return Buffer.concat(parts)
+}
+
+/** Of native senders a message may have thousands: a buffer for each would take milliseconds. */
+function encodePairs(id: number, pairs: readonly UserProperty[]): Buffer {
+  let most = 0
+  for (const [name, value] of pairs) most += 5 + 3 * (name.length + value.length)
+  const out = Buffer.allocUnsafe(most)
+  let at = 0
+  for (const [name, value] of pairs) {
+    out[at] = id
+    at = putText(out, putText(out, at + 1, name), value)
+  }
+  return out.subarray(0, at)
+}
+
+function putText(out: Buffer, at: number, text: string): number {
+  const bytes = out.write(text, at + 2)
+  putU16(out, at, bytes)
+  return at + 2 + bytes
 }
 
 function encodeValue(kind: Kind, value: number | string | Buffer): Buffer {
