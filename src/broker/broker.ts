@@ -33,6 +33,7 @@ import {
   topicsPort,
   transactionsPort,
 } from './ports.ts'
+import { CHECKED_AT_ONCE_MAX } from './publish/publisher.ts'
 import { ReplyTable } from './replies.ts'
 import { brokerStatus } from './status.ts'
 
@@ -100,6 +101,11 @@ export class EmbeddedBroker implements Broker {
   ): Promise<readonly PublishReceipt[]> {
     this.#checkOpen()
     const { publisher, receiver } = this.#parts
+    if (messages.length > CHECKED_AT_ONCE_MAX) {
+      const drafted = await publisher.draftInTurns(messages)
+      if (settlements.length === 0) return publisher.appendDrafted(drafted)
+      return receiver.settleTogether(settlements, (also) => publisher.appendDrafted(drafted, also))
+    }
     if (settlements.length === 0) return publisher.publishAll(messages)
     return receiver.settleTogether(settlements, (also) => publisher.publishAll(messages, also))
   }

@@ -121,10 +121,11 @@ export interface Broker {
    * messages are stored and all settlements hold, durable in one append when it settles, or none of
    * it, and then it rejects. One receipt for each message, in order. Not idempotent.
    *
-   * The messages keep their order. Without settlements they are handed to the store within the
-   * call; with some, later: what is to stand behind them waits until the call has settled, and
-   * until then bodies and properties stay as they are. A message that is being settled is the
-   * caller's until then. After any but an uncertain error it still is, until its time is over.
+   * The messages keep their order. A few thousand without settlements are handed to the store
+   * within the call; more of them, or some with settlements, later: what is to stand behind them
+   * waits until the call has settled, and until then bodies and properties stay as they are. A
+   * message that is being settled is the caller's until then. After any but an uncertain error it
+   * still is, until its time is over.
    * @throws RECEIPT_EXPIRED for one receipt that is no longer good; MESSAGE_TOO_LARGE when all of
    * it does not fit into one append; what `publish` answers for one message
    */

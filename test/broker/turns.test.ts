@@ -5,13 +5,16 @@ import { openReceipt } from '../../src/broker/consume/held/receipt.ts'
 import { ReceivingGroup } from '../../src/broker/consume/receiving-group.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
+import type { Broker } from '../../src/port/broker.ts'
 import { LogStore } from '../../src/store/log-store.ts'
 import type { AppendGroup } from '../../src/store/store.ts'
 import { ViewKeeper } from '../../src/store/views/view-keeper.ts'
 import {
   bodiesOf,
+  codeOf,
   newMessage,
   pullRequest,
+  queueOf,
   receiveRequest,
   startBroker,
 } from '../support/broker.ts'
@@ -276,6 +279,47 @@ test.serial('a large batch is encoded before the turn that appends it', async (t
   )
   t.is(read[1]!.position, receipts[LARGE - 1]!.position)
   t.not(read[0]!.property('UNIQ_KEY'), read[1]!.property('UNIQ_KEY'))
+})
+
+/** What a large transaction appends, and in which turns it is drafted. */
+async function settleLarge(t: ExecutionContext, during?: (broker: Broker) => Promise<unknown>) {
+  const { broker } = await startBroker(t)
+  await broker.topics.ensure('one')
+  await broker.topics.ensure('two')
+  const messages = Array.from({ length: LARGE }, (_, i) =>
+    newMessage(i % 2 === 0 ? 'one' : 'two', { queueId: 0, body: `${i}` }),
+  )
+  const settled = broker.publishAndSettle(messages, [])
+  const outcome = codeOf(settled)
+  await during?.(broker)
+  return { broker, receipts: () => settled, code: await outcome }
+}
+
+test.serial('a large transaction is drafted over several turns, and stored in order', async (t) => {
+  const turn = countTurns(t)
+  const { append } = LogStore.prototype
+  let appended = 0
+  LogStore.prototype.append = function (this: LogStore, group) {
+    appended = turn()
+    return append.call(this, group)
+  }
+  t.teardown(() => {
+    LogStore.prototype.append = append
+  })
+  let began = 0
+  const { broker, receipts } = await settleLarge(t, async () => {
+    began = turn()
+  })
+  t.true(appended >= began + 2)
+  t.is((await receipts()).length, LARGE)
+  const { records } = await broker.pull(pullRequest('one', { offset: 2_000, maxMessages: 1 }))
+  t.is([...recordsOf(records)][0]!.body.toString(), '4000')
+})
+
+test('of a large transaction nothing is stored when one of its topics goes while it is drafted', async (t) => {
+  const { broker, code } = await settleLarge(t, (broker) => broker.topics.delete('two'))
+  t.is(code, 'TOPIC_NOT_FOUND')
+  t.is((await broker.cursors.range(queueOf('one'))).maxOffset, 0 as never)
 })
 
 test.serial('a large batch with a delayed message parks it', async (t) => {

@@ -29,12 +29,19 @@ import { DEAD_LETTERS, RETRIES, STORED } from './numbers.ts'
 import type { QueueLockTable } from './queue-locks.ts'
 
 /** Messages of one batch that are checked in one turn of the event loop. */
-const CHECKED_AT_ONCE_MAX = 4096
+export const CHECKED_AT_ONCE_MAX = 4096
 
 /** The rest of an append, beside new messages. */
 export interface AppendedToo {
   readonly drafts: readonly StoreDraft[]
   readonly facts: readonly Fact[]
+}
+
+/** Messages that one append is to have. */
+export interface Drafted {
+  readonly batch: Batch
+  /** The topics as they were found, of messages that were drafted in earlier turns. */
+  readonly known: ReadonlyMap<string, Topic | undefined> | undefined
 }
 
 interface Parts {
@@ -178,15 +185,59 @@ export class Publisher {
     messages: readonly NewMessage[],
     also?: AppendedToo,
   ): Promise<readonly PublishReceipt[]> {
+    return this.appendDrafted(this.#draftedNow(messages), also)
+  }
+
+  /** Very many messages for `appendDrafted`: checked and encoded over several turns. */
+  async draftInTurns(messages: readonly NewMessage[]): Promise<Drafted> {
+    const { topics } = this.#parts
     const batch = emptyBatch(undefined)
+    const known = new Map<string, Topic | undefined>()
+    for (let from = 0; from < messages.length; from += CHECKED_AT_ONCE_MAX) {
+      if (from > 0) await nextTurn()
+      const part = messages.slice(from, from + CHECKED_AT_ONCE_MAX)
+      const drafts = this.#draftedPart(part, from, messages.length, batch)
+      for (const { topic } of part) if (!known.has(topic)) known.set(topic, topics.find(topic))
+      for (const draft of batch.hasParked ? drafts : encodeRecords(drafts)) batch.drafts.push(draft)
+    }
+    await nextTurn()
+    return { batch, known }
+  }
+
+  #draftedNow(messages: readonly NewMessage[]): Drafted {
+    const batch = emptyBatch(undefined)
+    const drafts = this.#draftedPart(messages, 0, messages.length, batch)
+    for (const draft of drafts) batch.drafts.push(draft)
+    return { batch, known: undefined }
+  }
+
+  /** Those from `from` on of a transaction of `count`. @throws BrokerError */
+  #draftedPart(
+    messages: readonly NewMessage[],
+    from: number,
+    count: number,
+    batch: Batch,
+  ): StoreDraft[] {
+    const drafts: StoreDraft[] = []
     this.#drafter.startBatch()
     for (const [i, message] of messages.entries()) {
       const draft = this.#drafter.draft(message, batch)
-      if (draft instanceof BrokerError) throw nothingStored(i, messages.length, draft)
-      batch.drafts.push(draft)
-      batch.slots.push(i)
+      if (draft instanceof BrokerError) throw nothingStored(from + i, count, draft)
+      drafts.push(draft)
+      batch.slots.push(from + i)
     }
-    const results = new Array<PublishReceipt>(messages.length)
+    return drafts
+  }
+
+  /** As `publishAll`. @throws BrokerError TOPIC_NOT_FOUND for a topic that went in between */
+  async appendDrafted(
+    { batch, known }: Drafted,
+    also?: AppendedToo,
+  ): Promise<readonly PublishReceipt[]> {
+    for (const [name, topic] of known ?? []) {
+      if (this.#parts.topics.find(name) !== topic) throw topicGone(name)
+    }
+    const results = new Array<PublishReceipt>(batch.slots.length)
     await this.#appendOrThrow(batch, results, also)
     return results
   }
