@@ -196,7 +196,8 @@ test('without users in the configuration no user is made, for no client would be
   const answer = await connection.request(REQUEST.createUser, asked)
   t.is(answer.code, RESPONSE.noPermission)
   t.regex(answer.remark ?? '', /add an admin to `users` first/)
-  t.is(jsonOf(await connection.request(REQUEST.listUsers, {})), undefined)
+  t.deepEqual(jsonOf(await connection.request(REQUEST.listUsers, {})), [])
+  t.deepEqual(jsonOf(await connection.request(REQUEST.listAcls, {})), [])
 })
 
 const closest: readonly (readonly [string, readonly Entry[], number])[] = [
@@ -332,7 +333,7 @@ for (const [what, body, said] of [
     const answer = await scene.ask(REQUEST.createAcl, { subject: 'User:kim' }, body)
     t.is(answer.code, RESPONSE.invalidParameter)
     t.regex(answer.remark ?? '', said)
-    t.is(jsonOf(await scene.ask(REQUEST.listAcls, { subjectFilter: 'kim' })), undefined)
+    t.deepEqual(jsonOf(await scene.ask(REQUEST.listAcls, { subjectFilter: 'kim' })), [])
   })
 }
 
