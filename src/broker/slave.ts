@@ -2,11 +2,21 @@
 // in the words of Apache's slaves, after which producers try another broker.
 import { BrokerError } from '../errors.ts'
 import type { NewMessage, PublishResult } from '../model/message.ts'
+import type { TopicDefinition } from '../model/topic.ts'
+import type { TransactionEnd } from '../model/transaction.ts'
 import { EmbeddedBroker } from './broker.ts'
 import { FollowedFacts } from './followed-facts.ts'
 import { showBroker } from './numbers.ts'
 import { assemble, type BrokerParts, type OpenBrokerOptions } from './parts.ts'
-import { cursorsPort, statesPort } from './ports.ts'
+import {
+  cursorsPort,
+  groupsPort,
+  lightQueuesPort,
+  permissionPort,
+  statesPort,
+  topicsPort,
+  transactionsPort,
+} from './ports.ts'
 
 const refused = (): BrokerError =>
   new BrokerError(
@@ -14,6 +24,21 @@ const refused = (): BrokerError =>
     '[REJECTREQUEST]system busy, start flow control for a while: this broker is a slave, ask its master',
   )
 const refuse = (): Promise<never> => Promise.reject(refused())
+
+const REFUSED_BINDINGS = {
+  bind: refuse,
+  hold: refuse,
+  letGo: refuse,
+  unbind: refuse,
+  unbindAll: refuse,
+}
+const REFUSED_STATES = {
+  save: refuse,
+  saveSoon: refuse,
+  delete: refuse,
+  claim: refuse,
+  claimFree: refuse,
+}
 
 /** Of a passive store. It stays its owner's to close, after the broker. */
 export function openSlaveBroker(given: OpenBrokerOptions): SlaveBroker {
@@ -23,16 +48,31 @@ export function openSlaveBroker(given: OpenBrokerOptions): SlaveBroker {
 export class SlaveBroker extends EmbeddedBroker {
   override readonly pops = { pop: refuse, ack: refuse, change: refuse }
   override readonly queueLocks = { lock: refuse, unlock: refuse }
+  override readonly permission
+  override readonly topics: EmbeddedBroker['topics']
+  override readonly groups
   override readonly cursors
+  override readonly lightQueues
   override readonly states: EmbeddedBroker['states']
+  override readonly transactions
   readonly #followed: FollowedFacts
   readonly #shown: readonly Disposable[]
 
   constructor(parts: BrokerParts) {
     super(parts)
     this.cursors = { ...cursorsPort(parts), commit: refuse, reset: refuse }
-    // What they keep while the store is read-only would hide what comes from the master.
-    this.states = { ...statesPort(parts), save: refuse, saveSoon: refuse, delete: refuse }
+    this.permission = { ...permissionPort(parts), set: refuse }
+    // What these keep while the store is read-only would hide what comes from the master.
+    this.topics = { ...topicsPort(parts), put: refuse, ensure: this.#topic, delete: refuse }
+    // A group that is new here may read: it is made in memory, as Apache's slaves make it.
+    this.groups = { ...groupsPort(parts), put: refuse, delete: refuse }
+    this.lightQueues = { ...lightQueuesPort(parts), ...REFUSED_BINDINGS }
+    this.states = { ...statesPort(parts), ...REFUSED_STATES }
+    this.transactions = {
+      ...transactionsPort(parts),
+      end: refuse,
+      endAll: async (ends: readonly TransactionEnd[]) => ends.map(refused),
+    }
     const { store, clock, log, topics, groups, cursors, permission, lightQueues, states } = parts
     this.#shown = showBroker(parts.numbers, parts)
     this.#followed = new FollowedFacts(store, clock, log, {
@@ -43,6 +83,13 @@ export class SlaveBroker extends EmbeddedBroker {
       state: (id, value) => states.follow(id, value === undefined),
       binding: (key, value) => lightQueues.follow(key, value !== undefined),
     })
+  }
+
+  /** Only masters make topics. */
+  readonly #topic = async (name: string): Promise<TopicDefinition> => {
+    const topic = await this.topics.get(name)
+    if (topic !== undefined) return topic
+    throw new BrokerError('TOPIC_NOT_FOUND', `topic '${name}' is not on this slave`)
   }
 
   /** Settles when what the log has by now holds here. */

@@ -8,6 +8,9 @@
 // ones may be tried again as they are. What a call asks for beyond this broker, a transaction
 // before a cluster for instance, is refused with NOT_SUPPORTED, never left out in silence.
 //
+// A slave answers what reads, as far as its copy goes. It refuses what would change something with
+// BUSY, and nothing is changed: its master takes that.
+//
 // Order. Calls overtake each other, and so do their answers, but:
 // - messages of one topic with one ordering key, or for one named queue, are stored in the order in
 //   which they were given, over all calls of `publish` and within each. One that fails leaves a
