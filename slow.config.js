@@ -7,7 +7,12 @@ export const SLOW = [
   'test/client/kills.test.ts',
   'test/cluster/frozen-broker.test.ts',
   'test/aedes/kill.test.ts',
+  'test/replication/failover.test.ts',
   'test/thread.test.ts',
+  // Elections of three simulated brokers, over many schedules.
+  'test/replication/election-simulation.test.ts',
+  // Copies brokers that are being written to.
+  'test/docs/backup.test.ts',
   // Bodies of 16 MiB in every protocol.
   'test/large-bodies.test.ts',
   // Compile the examples of the docs, and run each in a process of its own.

@@ -2,14 +2,17 @@
 // of a server, and to have them compiled, takes longer than the tests of most files. In a process one
 // test runs at a time.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { SLOW } from './slow.config.js'
 
 const FOLDER = 'dist/together'
+const ENDING = '.test.js'
 const FILES_MAX = 12
 
 /** Each of the suites for several peers has the same titles for each. */
 const HAS_TITLES_OF_OTHERS = /^test\/conformance\//
+/** Their tests stand in files that they import, with about as much text as half a process has. */
+const SUITE_CHARS = 50_000
 /** It opens what the file's tests share, and would do so before all tests of the process. */
 const HAS_HOOK = /^test\.before\(/m
 
@@ -37,10 +40,14 @@ function filesByProcess() {
 export default () => {
   rmSync(FOLDER, { recursive: true, force: true })
   mkdirSync(FOLDER, { recursive: true })
+  const charsOf = new Map()
   for (const [name, paths] of filesByProcess()) {
+    const texts = paths.map((path) => readFileSync(path, 'utf8'))
+    const isSuite = HAS_TITLES_OF_OTHERS.test(paths[0])
+    charsOf.set(name, isSuite ? SUITE_CHARS : texts.join('').length)
     const all = ['test/support/one-at-a-time.ts', ...paths]
     const imports = all.map((path) => `import '../${path.replace(/\.ts$/, '.js')}'\n`)
-    writeFileSync(join(FOLDER, `${name}.test.js`), imports.join(''))
+    writeFileSync(join(FOLDER, `${name}${ENDING}`), imports.join(''))
   }
   return {
     files: [`${FOLDER}/*.test.js`],
@@ -50,6 +57,8 @@ export default () => {
     // Without any result for this long, the run hangs; a busy machine makes single tests slow.
     timeout: '3m',
     // More than the two cores it is made for: many tests wait for processes and timers.
-    concurrency: 4,
+    concurrency: 5,
+    // The largest first, so that none is left to run alone at the end.
+    sortTestFiles: (a, b) => charsOf.get(basename(b, ENDING)) - charsOf.get(basename(a, ENDING)),
   }
 }
