@@ -205,7 +205,11 @@ export interface Broker {
   readonly topics: Topics
   readonly groups: Groups
   readonly cursors: Cursors
-  /** undefined: this broker has none, and its topics are read as they are. Never changes. */
+  /**
+   * undefined: this broker has none, and its topics are read as they are. Where it has some, the
+   * messages of each of its brokers are in one log, and their positions say which came first. Never
+   * changes.
+   */
   readonly lightQueues: LightQueues | undefined
   readonly lookup: Lookup
   readonly clients: Clients

@@ -1,7 +1,8 @@
-import { codeOf, codesOf, newMessage, topicOf } from '../support/broker.ts'
+import { codeOf, codesOf, newMessage, pullRequest, topicOf } from '../support/broker.ts'
+import { eventually } from '../support/waiting.ts'
 import type { Case } from './broker.ts'
 import { nameOf } from './broker-names.ts'
-import { newGroup, newTopic, send } from './broker-support.ts'
+import { firstQueue, newGroup, newTopic, read, send } from './broker-support.ts'
 
 export function definitions(test: Case): void {
   test('a topic that was put is there, and may be put again', async (t, { port }) => {
@@ -54,6 +55,35 @@ export function definitions(test: Case): void {
     const [range] = await port.topics.ranges(topic)
     t.is(Number(range?.maxOffset) - Number(range?.minOffset), 0)
   })
+
+  test(
+    'what clients may do is taken away from all of them, and given back',
+    async (t, { port }) => {
+      const { permission } = port
+      const topic = await newTopic(port)
+      await send(port, topic, 'before')
+      const { brokerName } = await firstQueue(port, topic)
+      const told = new Set<number>()
+      const watch = permission.watch(() => void permission.get().then((perm) => told.add(perm)))
+      t.is(await permission.get(), 6)
+      t.is(await codeOf(permission.set(7)), 'ARGUMENT_INVALID')
+      try {
+        await permission.set(4)
+        t.deepEqual(codesOf(await port.publish([newMessage(topic)])), ['PERMISSION_DENIED'])
+        t.deepEqual(await read(port, topic, 1), ['before'])
+        await permission.set(2)
+        t.is(await permission.get(), 2)
+        t.is(await codeOf(port.pull(pullRequest(topic, { brokerName }))), 'PERMISSION_DENIED')
+      } finally {
+        await permission.set(6)
+      }
+      await send(port, topic, 'after')
+      t.deepEqual(await read(port, topic, 2), ['before', 'after'])
+      await eventually(async () => told.has(6))
+      watch[Symbol.dispose]()
+    },
+    'permission',
+  )
 
   test('watchers of topics are told of a change until they stop watching', async (t, { port }) => {
     const [topic, later] = [nameOf('topic'), nameOf('topic')]

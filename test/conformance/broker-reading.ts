@@ -247,6 +247,26 @@ export function reading(test: Case): void {
   )
 
   test(
+    'an owner that goes leaves none of its light queues, and those of others alone',
+    async (t, { port }) => {
+      const topic = await newTopic(port)
+      const { bind, unbindAll } = port.lightQueues!
+      const [own, shared] = [`${topic}/own`, `${topic}/shared`]
+      const queue = await bind(own, topic)
+      await bind(shared, topic)
+      const { offset, ...kept } = await bind(shared, 'another')
+      await unbindAll(topic)
+      await unbindAll(topic)
+      await port.publish([newMessage(topic, { tag: 'shared', body: 'a' })])
+      t.deepEqual(await read(port, kept.topic, 1, { ...kept, offset }), ['a'])
+      const request = pullRequest(queue.topic, { brokerName: queue.brokerName })
+      t.is(await codeOf(port.pull(request)), 'TOPIC_NOT_FOUND')
+      await unbindAll('another')
+    },
+    'lightQueues',
+  )
+
+  test(
     'a light queue that is held is the one that owners bind, and goes with the last of them',
     async (t, { port }) => {
       const topic = await newTopic(port)

@@ -47,6 +47,8 @@ export interface Differences {
   readonly transactions?: true
   /** Messages of one transaction go to one queue; what is received is settled behind them. */
   readonly together?: true
+  /** Brokers of a cluster have permissions of their own: NOT_SUPPORTED. */
+  readonly permission?: true
   /** No gateway of this port has native clients, which replies are pushed to. */
   readonly replies?: true
   /** So often is a case asked: of a foreign broker, whose processes share the cores with others. */
@@ -65,6 +67,7 @@ export const CLUSTER_DIFFERENCES: Differences = {
   pops: true,
   queueLocks: true,
   together: true,
+  permission: true,
   replies: true,
   reasons: true,
 }
