@@ -43,6 +43,27 @@ test('a slave without room says so, its master goes on by its mode, and it heals
   t.is(slave.slave.state.standing, undefined)
 })
 
+test('an empty slave joins a SYNC_MASTER at work, and another takes its place when it is lost', async (t) => {
+  const master = await startMaster(t)
+  let acked = 0
+  let isOver = false
+  const sending = (async () => {
+    for (; !isOver; acked++) await master.store.append(one('x'.repeat(1000)))
+  })()
+  const first = await startSlave(t, master.address)
+  await eventually(async () => acked > 20)
+  await first.close()
+  const before = acked
+  const second = await startSlave(t, master.address)
+  await eventually(async () => acked > before + 20)
+  isOver = true
+  await sending
+  await second.caughtUp(master)
+  t.true(await sameBytes(master.store, second.store))
+  t.is(master.replicas.all.length, 1)
+  t.is(Number(second.store.range('A', 0).maxOffset), acked)
+})
+
 test('a slave of a slave is told whose slave that is', async (t) => {
   const master = await startServer(t, { config: { replication: { enabled: true, port: 0 } } })
   const address = master.address('replication')
