@@ -133,13 +133,14 @@ export class PortPersistence implements AedesPersistence {
     })
   }
 
-  get #now(): Parts {
+  /** @throws BrokerError CLOSED before `setup` */
+  get #opened(): Parts {
     if (this.#parts !== undefined) return this.#parts
-    throw new BrokerError('CLOSED', 'the persistence is not set up, or is destroyed')
+    throw new BrokerError('CLOSED', 'the persistence is not set up')
   }
 
   async storeRetained(packet: Packet): Promise<void> {
-    const { log, retained } = this.#now
+    const { log, retained } = this.#opened
     // With its message, which the emitter asks for once more.
     await (log === undefined ? retained.store(packet) : log.door.store(packet))
   }
@@ -149,14 +150,14 @@ export class PortPersistence implements AedesPersistence {
   }
 
   createRetainedStreamCombi(patterns: readonly string[]): Readable {
-    return Readable.from(this.#now.retained.matching(patterns))
+    return Readable.from(this.#opened.retained.matching(patterns))
   }
 
   async addSubscriptions(
     { id }: ClientName,
     subscriptions: readonly Subscription[],
   ): Promise<void> {
-    const { sessions, log } = this.#now
+    const { sessions, log } = this.#opened
     const session = await sessions.get(id)
     let isChanged = false
     for (const given of subscriptions) {
@@ -170,45 +171,45 @@ export class PortPersistence implements AedesPersistence {
   }
 
   async removeSubscriptions({ id }: ClientName, filters: readonly string[]): Promise<void> {
-    const { sessions } = this.#now
+    const { sessions } = this.#opened
     const session = await sessions.get(id)
     const removed = filters.filter((filter) => session.unsubscribe(filter))
     if (removed.length > 0) await sessions.save(id)
   }
 
   async subscriptionsByClient({ id }: ClientName): Promise<readonly Subscription[]> {
-    const { sessions, log } = this.#now
+    const { sessions, log } = this.#opened
     const session = log === undefined ? await sessions.get(id) : await log.sessions.connecting(id)
     return session.subscriptions
   }
 
   async countOffline(): Promise<{ subsCount: number; clientsCount: number }> {
-    return this.#now.sessions.subscriptions.counts
+    return this.#opened.sessions.subscriptions.counts
   }
 
   async subscriptionsByTopic(name: string): Promise<readonly MatchedSubscription[]> {
-    return this.#now.sessions.subscriptions.matching(name)
+    return this.#opened.sessions.subscriptions.matching(name)
   }
 
   async cleanSubscriptions({ id }: ClientName): Promise<void> {
-    await this.#now.sessions.delete(id)
+    await this.#opened.sessions.delete(id)
   }
 
   async outgoingEnqueue({ clientId }: { clientId: string }, packet: Packet): Promise<void> {
-    await this.#now.queue.add(new Set([clientId]), packet)
+    await this.#opened.queue.add(new Set([clientId]), packet)
   }
 
   async outgoingEnqueueCombi(
     subscriptions: readonly { readonly clientId: string }[],
     packet: Packet,
   ): Promise<void> {
-    const { queue, log } = this.#now
+    const { queue, log } = this.#opened
     if (log !== undefined) await log.door.store(packet)
     else await queue.add(new Set(subscriptions.map(({ clientId }) => clientId)), packet)
   }
 
   async outgoingUpdate({ id }: ClientName, packet: Packet): Promise<void> {
-    const { queue, log } = this.#now
+    const { queue, log } = this.#opened
     const { messageId } = packet
     if (packet.cmd === 'pubrel') {
       if (messageId === undefined || (await log?.sessions.released(id, messageId))) return
@@ -222,7 +223,7 @@ export class PortPersistence implements AedesPersistence {
   }
 
   async outgoingClearMessageId({ id }: ClientName, packet: Packet): Promise<Packet | undefined> {
-    const { queue, log } = this.#now
+    const { queue, log } = this.#opened
     const { messageId } = packet
     const place = placeOf(packet)
     if (messageId === undefined) {
@@ -239,7 +240,7 @@ export class PortPersistence implements AedesPersistence {
   }
 
   async *#outgoing(id: string): AsyncGenerator<Packet> {
-    const { queue, log } = this.#now
+    const { queue, log } = this.#opened
     yield* queue.all(id)
     if (log === undefined) return
     // aedes marks what it is giving the client by now one turn later.
@@ -249,43 +250,43 @@ export class PortPersistence implements AedesPersistence {
   }
 
   async incomingStorePacket({ id }: ClientName, packet: Packet): Promise<void> {
-    const { incoming, log } = this.#now
+    const { incoming, log } = this.#opened
     if (log === undefined) await incoming.store(id, packet)
     // Stored first and published then, a crash between would have the message acknowledged unseen.
     else await log.door.storeEarly(received(id, packet), [incoming.change(id, packet)])
   }
 
   async incomingGetPacket({ id }: ClientName, { messageId }: Packet): Promise<Packet> {
-    return this.#now.incoming.get(id, messageId)
+    return this.#opened.incoming.get(id, messageId)
   }
 
   async incomingDelPacket({ id }: ClientName, { messageId }: Packet): Promise<void> {
-    await this.#now.incoming.delete(id, messageId)
+    await this.#opened.incoming.delete(id, messageId)
   }
 
   async cleanIncoming({ id }: ClientName): Promise<void> {
-    await this.#now.incoming.clean(id)
+    await this.#opened.incoming.clean(id)
   }
 
   async putWill({ id }: ClientName, will: Packet): Promise<void> {
-    const { wills, aedes } = this.#now
+    const { wills, aedes } = this.#opened
     await wills.put(id, will, aedes.id)
   }
 
   async getWill({ id }: ClientName): Promise<Packet | undefined> {
-    return this.#now.wills.get(id)
+    return this.#opened.wills.get(id)
   }
 
   async delWill({ id }: ClientName): Promise<Packet | undefined> {
-    return this.#now.wills.delete(id)
+    return this.#opened.wills.delete(id)
   }
 
   streamWill(known: KnownBrokers = {}): Readable {
-    return Readable.from(this.#now.wills.ofOthers(known))
+    return Readable.from(this.#opened.wills.ofOthers(known))
   }
 
   getClientList(filter: string): Readable {
-    return Readable.from(this.#now.sessions.subscriptions.clientsOf(filter))
+    return Readable.from(this.#opened.sessions.subscriptions.clientsOf(filter))
   }
 
   destroy(): Promise<void> {
