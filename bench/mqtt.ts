@@ -1,4 +1,4 @@
-// MQTT beside mosquitto, and over TLS 1.3 and WebSocket beside TCP: publishing at QoS 0 and 1, and
+// MQTT beside mosquitto, over TCP and TLS 1.3, and over WebSocket: publishing at QoS 0 and 1, and
 // fan-out. Ours is durable before it
 // acknowledges, mosquitto keeps nothing. Rounds alternate, so that both meet the same neighbours;
 // the median counts, and messages per CPU second of the server tell more than per second on a
@@ -59,7 +59,11 @@ async function main(): Promise<void> {
     { ...own, name: 'TrivetMQ, TLS 1.3', transport: 'tls' },
     { ...own, name: 'TrivetMQ, WebSocket', transport: 'websocket' },
   ]
-  if (mosquitto !== undefined) servers.push({ ...mosquitto, name: 'mosquitto, volatile' })
+  if (mosquitto !== undefined) {
+    const { pid, port, tlsPort } = mosquitto
+    servers.push({ pid, port, name: 'mosquitto, volatile' })
+    servers.push({ pid, port: tlsPort, name: 'mosquitto, TLS 1.3', transport: 'tls' })
+  }
   try {
     for (const [title, shape] of SHAPES) await compare(title, shape, servers)
   } finally {
