@@ -24,8 +24,8 @@ import type { Request } from './requests.ts'
 /** As many as a transaction may have. */
 const PARTS = 16_000
 const UNSETTLED = 10_000
-/** As many as a connection may have. */
-const LINKS = 999
+/** As many as a session may have. */
+const LINKS = 256
 const WINDOW = 0x7fff_ffff
 const OUT = 1
 
@@ -42,12 +42,18 @@ async function opened(port: number): Promise<RawPeer> {
 const last = (peer: RawPeer, name: string, isIt: (came: Came) => boolean): Came | undefined =>
   peer.came().findLast((came) => came.name === name && isIt(came))
 
-/** Sends so many messages to `out` as there is credit for them; `first`: the delivery id. */
-async function sendAll(peer: RawPeer, first: number, count: number, fields: object): Promise<void> {
+/** Sends so many messages as there is credit for them; `first`: the delivery id. */
+async function sendAll(
+  peer: RawPeer,
+  handle: number,
+  first: number,
+  count: number,
+  fields: object,
+): Promise<void> {
   const payload = encoded({ body: 'x' })
   for (let sent = 0; sent < count; ) {
     const room = await peer.until(() => {
-      const granted = last(peer, 'flow', (came) => came.fields['handle'] === OUT)?.fields
+      const granted = last(peer, 'flow', (came) => came.fields['handle'] === handle)?.fields
       if (granted === undefined) return undefined
       const room = Number(granted['delivery_count']) + Number(granted['link_credit']) - sent
       return room > 0 ? room : undefined
@@ -55,7 +61,7 @@ async function sendAll(peer: RawPeer, first: number, count: number, fields: obje
     const pieces: Buffer[] = []
     for (const end = Math.min(count, sent + room); sent < end; sent++) {
       const delivery_id = first + sent
-      pieces.push(transfer({ handle: OUT, delivery_id, settled: true, ...fields }, payload))
+      pieces.push(transfer({ handle, delivery_id, settled: true, ...fields }, payload))
     }
     peer.send(...pieces)
   }
@@ -79,7 +85,7 @@ export const amqpRequests = (port: number): readonly Request<RawPeer>[] => [
       const { fields } = await answered(peer, 0)
       const state = fields['state'] as { value: { value: Buffer }[] }
       const txn = state.value[0]!.value
-      await sendAll(peer, 1, PARTS, { state: inTransaction(txn) })
+      await sendAll(peer, OUT, 1, PARTS, { state: inTransaction(txn) })
       return Object.assign(peer, { txn })
     },
     run: async (_round, peer) => {
@@ -94,11 +100,11 @@ export const amqpRequests = (port: number): readonly Request<RawPeer>[] => [
     prepare: async (round) => {
       const peer = await opened(port)
       const name = `ranges-${round}`
-      peer.send(attachSender(OUT, name))
-      await sendAll(peer, 0, UNSETTLED, { settled: false })
-      peer.send(attachReceiver(2, `${name}::g`))
+      peer.send(attachSender(0, name))
+      await sendAll(peer, 0, 0, UNSETTLED, {})
+      peer.send(attachReceiver(1, `${name}::g`))
       peer.send(
-        flow({ handle: 2, delivery_count: 0, link_credit: UNSETTLED, incoming_window: WINDOW }),
+        flow({ handle: 1, delivery_count: 0, link_credit: UNSETTLED, incoming_window: WINDOW }),
       )
       await peer.until(() =>
         last(peer, 'transfer', ({ fields }) => fields['delivery_id'] === UNSETTLED - 1),
@@ -110,7 +116,7 @@ export const amqpRequests = (port: number): readonly Request<RawPeer>[] => [
       peer.send(
         frame('disposition', range),
         flow({
-          handle: 2,
+          handle: 1,
           echo: true,
           delivery_count: UNSETTLED,
           link_credit: 1,
