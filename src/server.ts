@@ -308,6 +308,8 @@ interface Served {
   readonly replication: ReplicationControl | undefined
   /** No client is there any more. */
   readonly letGo?: (() => void) | undefined
+  /** Of a copy: where its master takes clients; absent: they are closed without a word. */
+  readonly master?: ElectedStore['master']
   /** It waits for no name server, which may be on a machine that is lost. */
   readonly isElected?: boolean
 }
@@ -317,7 +319,7 @@ async function serveOver(
   composition: Composition,
   nameServer: NameServer | undefined,
   frontEnds: readonly FrontEnd[],
-  { broker, store, replication, letGo, isElected = false }: Served,
+  { broker, store, replication, letGo, master, isElected = false }: Served,
 ): Promise<GatewayContext> {
   const { auth, log, clock, numbers, parts } = composition
   parts.add('broker', () => broker.close())
@@ -326,7 +328,8 @@ async function serveOver(
   parts.add('accounts', async () => accounts.close())
   await accounts.open()
   const routes = await routesOf(composition, broker, store.replication.epoch)
-  const context = { broker, auth, accounts, log, clock, numbers, routes, views: {}, replication }
+  const shown = { routes, views: {}, replication, master }
+  const context = { broker, auth, accounts, log, clock, numbers, ...shown }
   await serveFrontEnds(composition, frontEnds, context, asideOf(composition, nameServer))
   if (routes === undefined) return context
   // Telling the name servers brings native clients here: the last step of a start.
@@ -346,8 +349,8 @@ async function composeElection(
   closeDoors(composition, ['mqtt', 'amqp'])
   return composeElected(composition, {
     openStore: (follows) => openStoreOf(composition, follows),
-    slave: (over, { store, replication }) =>
-      serveCopy(over, nameServer, frontEnds, { store, replication, isElected: true }),
+    slave: (over, { store, replication, master }) =>
+      serveCopy(over, nameServer, frontEnds, { store, replication, master, isElected: true }),
     master: (over, elected) => serveBroker(over, nameServer, frontEnds, elected.store, elected),
   })
 }
@@ -380,8 +383,8 @@ async function serveCopy(
   const made = { autoCreateTopics: false, autoCreateGroups: false }
   const options = { ...limits, ...made, brokerName, brokerId }
   const broker = openSlaveBroker({ store: copied.store, clock, log, numbers, options })
-  const native = frontEnds.filter(({ name }) => name === 'remoting')
-  return serveOver(composition, nameServer, native, { ...copied, broker })
+  const serving = frontEnds.filter(({ name }) => name === 'remoting' || copied.master !== undefined)
+  return serveOver(composition, nameServer, serving, { ...copied, broker })
 }
 
 /** The front-ends before a cluster: nothing is stored here. */

@@ -72,7 +72,6 @@ test('what three protocols were acknowledged is there after each failover', asyn
     const shown = loads.map(({ name }, at) => `${name} ${Math.round(firsts[at]!)} ms`)
     t.log(round % 2 === 0 ? 'killed:' : 'stopped:', shown.join(', '))
     await goOn()
-    t.not(await group.master(), master)
   }
   await group.settled()
   await untilAll(loads, performance.now())

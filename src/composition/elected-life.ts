@@ -21,7 +21,7 @@ import { CLOSED_DOOR, closeDoors } from './doors.ts'
 import { electedControl } from './elected-control.ts'
 import { openElectedStore } from './elected-store.ts'
 
-/** Of clients of a master that was replaced: what they wait for is not answered here. */
+/** Of clients of one role before those of the next: what they wait for is not answered here. */
 const REPLACED_MS = 500
 /** Slaves come back by themselves. */
 const REPLICATION_STOP_MS = 500
@@ -38,6 +38,8 @@ export interface ElectedStore {
   readonly replication: ReplicationControl
   /** No client reads any more. */
   readonly letGo: () => void
+  /** Where the master of a copy takes clients of the protocol, as far as that is known. */
+  readonly master: (protocol: 'mqtt' | 'amqp') => string | undefined
 }
 
 export interface LifeContext {
@@ -200,7 +202,10 @@ export class Life {
       clock: composition.clock,
       replicas: () => this.#replicas,
     })
-    return { store, replication, letGo: () => copy.letGo() }
+    return {
+      ...{ store, replication, letGo: () => copy.letGo() },
+      master: (protocol) => this.#election?.master?.addresses?.[protocol],
+    }
   }
 
   // Clients
@@ -211,8 +216,14 @@ export class Life {
     return {
       ...composition,
       parts: this.#clients,
-      leaving: () => this.#leaving ?? { ...composition.leaving(), isLast: false },
+      leaving: () => this.#leaving ?? this.#changed(),
     }
+  }
+
+  /** Others come at the same addresses. */
+  #changed(): Farewell {
+    const { deadlineMs } = this.#context.composition.leaving()
+    return { deadlineMs: Math.min(REPLACED_MS, deadlineMs), isLast: false }
   }
 
   async #closeClients(): Promise<void> {
@@ -223,8 +234,7 @@ export class Life {
   // The end
 
   #over(end: CopyEnd): void {
-    const { deadlineMs } = this.#context.composition.leaving()
-    this.#leaving ??= { deadlineMs: Math.min(REPLACED_MS, deadlineMs), isLast: false }
+    this.#leaving ??= this.#changed()
     // It neither runs nor follows any more.
     void this.#election?.close()
     this.#context.over(end)

@@ -1,7 +1,7 @@
 // A broker whose role is what an election by etcd says: one life of its store after the other in
 // one process, at the same addresses.
 import { BrokerError } from '../errors.ts'
-import { advertisedHost, firstListener } from '../listeners.ts'
+import { advertisedHost, doorOf, firstListener } from '../listeners.ts'
 import type { GatewayContext } from '../port/gateway.ts'
 import type { CopyEnd } from '../replication/elected-copy.ts'
 import { EtcdCoordinator } from '../replication/election/etcd-coordinator.ts'
@@ -78,7 +78,7 @@ class ElectedBroker {
   }
 
   #over(end: CopyEnd): void {
-    // Told within the opening too, whose caller has no life yet.
+    if (this.#closing.signal.aborted) return
     this.#anew = this.#anew.then(() => this.#beginAnew(end))
   }
 
@@ -115,9 +115,10 @@ function addressesOf({ config, listeners }: Composition): CopyAddresses {
     )
   }
   const at = (name: 'replication' | 'mqtt' | 'amqp'): string | undefined => {
-    const port = firstListener(listeners, name)?.port
-    if (port === undefined) return undefined
-    const told = advertisedHost(config[name]) ?? host
+    const door = doorOf(listeners, name)
+    if (door === undefined) return undefined
+    const { port } = door.listener
+    const told = advertisedHost(config[door.protocol]) ?? host
     return `${told.includes(':') ? `[${told}]` : told}:${port}`
   }
   return { replication: at('replication')!, mqtt: at('mqtt'), amqp: at('amqp') }

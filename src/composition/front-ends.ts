@@ -43,8 +43,15 @@ const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = 
 const openFrontEnd =
   (name: FrontEndName): OpenFrontEnd =>
   async (context, config, aside) => {
-    const open = async (): Promise<Gateway> => (await FRONT_ENDS[name]())(context, config, aside)
-    if (name === 'mqtt' && (await isAwaited(context))) return open()
+    const { master } = context
+    const open = async (): Promise<Gateway> => {
+      if (name !== 'mqtt' || master === undefined) {
+        return (await FRONT_ENDS[name]())(context, config, aside)
+      }
+      const { MqttElsewhere } = await import('../gateway/mqtt/elsewhere.ts')
+      return new MqttElsewhere(context, () => master('mqtt'))
+    }
+    if (name === 'mqtt' && master === undefined && (await isAwaited(context))) return open()
     // Its numbers are there before its first client.
     new Traffic(context.numbers, name)
     if (name === 'mqtt') showNothing(context)

@@ -25,6 +25,11 @@ export interface GatewayContext {
   readonly views?: FrontEndViews | undefined
   /** Absent where the log has no copies. */
   readonly replication?: ReplicationControl | undefined
+  /**
+   * Of a copy that native clients read from: where its master takes clients of the protocol
+   * (host:port), as far as that is known now.
+   */
+  readonly master?: ((protocol: 'mqtt' | 'amqp') => string | undefined) | undefined
 }
 
 /** A broker and the copies of its log, for operators. */

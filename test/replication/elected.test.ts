@@ -1,5 +1,7 @@
 // Whole brokers in this process whose master is elected, over a model of etcd.
 import test, { type ExecutionContext } from 'ava'
+import mqtt from 'mqtt'
+import rhea from 'rhea'
 import { type Client, connect } from '../../src/client/index.ts'
 import { FakeEtcd } from '../support/fake-etcd.ts'
 import { LogLines } from '../support/log-lines.ts'
@@ -80,18 +82,24 @@ async function bodies(mq: Client, count: number): Promise<readonly string[]> {
 
 const masterOf = (etcd: FakeEtcd): string | undefined => etcd.find('/master')?.split('-')[0]
 
+/** Whichever copy is elected loses its lease, until it is this one. */
+const passTo = (etcd: FakeEtcd, id: string): Promise<unknown> =>
+  eventually(async () => {
+    const master = masterOf(etcd)
+    if (master !== undefined && master !== id) etcd.expire('/master')
+    return master === id
+  })
+
 test('a master without its lease follows its successor, and may be the master again', async (t) => {
   const { etcd, copies } = await startTwo(t)
   const [one, two] = copies
   await send(await clientOf(t, one), 'a')
   t.is(masterOf(etcd), '1')
-  etcd.expire('/master')
-  await eventually(async () => masterOf(etcd) === '2')
+  await passTo(etcd, '2')
   await eventually(async () => one.log.events().includes('election.anew'))
   await send(await clientOf(t, two), 'b')
   await eventually(async () => inSyncOf(etcd).length === 2)
-  etcd.expire('/master')
-  await eventually(async () => masterOf(etcd) === '1')
+  await passTo(etcd, '1')
   const mq = await clientOf(t, one)
   await send(mq, 'c')
   t.deepEqual(await bodies(mq, 3), ['a', 'b', 'c'])
@@ -102,6 +110,7 @@ test('a master that is stopped makes room for its successor at once', async (t) 
   const [one, two] = copies
   await send(await clientOf(t, one), 'a')
   await one.server.close()
+  t.false(one.log.events().includes('election.anew'))
   await eventually(async () => masterOf(etcd) === '2')
   const mq = await clientOf(t, two)
   await send(mq, 'b')
@@ -142,6 +151,49 @@ test('where etcd was wiped no copy makes itself the master, but by hand', async 
   t.deepEqual(await bodies(after, 2), ['a', 'b'])
 })
 
+test('clients of MQTT and AMQP at a copy are told where its master is', async (t) => {
+  const { copies } = await startTwo(t)
+  const [one, two] = copies
+  const connack = await new Promise<{ reasonCode?: number; properties?: object }>((resolve) => {
+    const client = mqtt.connect({
+      ...{ host: '127.0.0.1', port: two.port('mqtt'), protocolVersion: 5, reconnectPeriod: 0 },
+    })
+    client.on('error', () => {})
+    client.on('packetreceive', (packet) => resolve(packet as object))
+    t.teardown(() => client.end(true))
+  })
+  t.is(connack.reasonCode, 0x9c)
+  t.like(connack.properties, { serverReference: one.address('mqtt') })
+  const older = await new Promise((resolve) => {
+    const client = mqtt.connect({
+      ...{ host: '127.0.0.1', port: two.port('mqtt'), protocolVersion: 4, reconnectPeriod: 0 },
+    })
+    client.on('error', () => {})
+    client.on('packetreceive', (packet) => resolve(packet))
+    t.teardown(() => client.end(true))
+  })
+  t.like(older, { returnCode: 3 })
+  const container = rhea.create_container()
+  container.on('error', () => {})
+  container.on('disconnected', () => {})
+  const connection = container.connect({
+    ...{ host: '127.0.0.1', port: two.port('amqp'), username: 'anonymous', reconnect: false },
+  })
+  const error = await new Promise((resolve) => {
+    container.on('connection_error', (context) => resolve(context.connection.error))
+  })
+  connection.close()
+  const [network, port] = [
+    ['network-host', '127.0.0.1'],
+    ['port', one.port('amqp')],
+  ] as const
+  t.like(error, { condition: 'amqp:connection:redirect' })
+  t.like(
+    (error as { info: object }).info,
+    Object.fromEntries([['hostname', '127.0.0.1'], network, port]),
+  )
+})
+
 test('a copy whose disk was emptied is another one, and gets in sync anew', async (t) => {
   const { etcd, copies } = await startTwo(t)
   const [one, two] = copies
@@ -156,6 +208,24 @@ test('a copy whose disk was emptied is another one, and gets in sync anew', asyn
     .map(({ copy }) => String(copy))
   t.is(new Set(names).size, 3)
   t.deepEqual(new Set(inSyncOf(etcd)), new Set([names[0], names[2]]))
+})
+
+test('a broker that has messages founds the group, and other copies get them', async (t) => {
+  const etcd = await FakeEtcd.start(t)
+  const dataDir = await tempDir(t)
+  const alone = await startServer(t, { config: { dataDir, broker: { autoCreateTopics: true } } })
+  const before = await connect({ broker: alone.address('remoting') })
+  await before.send({ topic: 'T', body: 'a' })
+  await before.close()
+  await alone.server.close()
+  const one = await startCopy(t, etcd, 1, dataDir)
+  const two = await startCopy(t, etcd, 2)
+  await send(await clientOf(t, one), 'b')
+  await eventually(async () => inSyncOf(etcd).length === 2)
+  await passTo(etcd, '2')
+  const mq = await clientOf(t, two)
+  await send(mq, 'c')
+  t.deepEqual(await bodies(mq, 3), ['a', 'b', 'c'])
 })
 
 test('a copy that was started again keeps its name', async (t) => {

@@ -34,7 +34,7 @@ import {
   type createControlContainer,
   type OpenRequest,
 } from './control/control-plane.ts'
-import { AmqpError, CONDITION, describeError } from './errors.ts'
+import { AmqpError, CONDITION, describeError, elsewhere } from './errors.ts'
 import { Handshake, type HandshakePeer } from './handshake.ts'
 import {
   CLOSE_GRACE_MS,
@@ -301,6 +301,7 @@ export class AmqpConnection
       const { message } = userChanged(this.principal.name)
       throw new AmqpError(CONDITION.unauthorized, message)
     }
+    if (context.master !== undefined) throw elsewhere(context.master('amqp'))
     this.containerId = open.containerId
     this.solePolicy = open.solePolicy
     this.#share.containers.enter(this)

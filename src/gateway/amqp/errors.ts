@@ -2,6 +2,7 @@
 // does. The scope says what is lost by it: the delivery's link, its session or the whole
 // connection.
 import { BrokerError, type ErrorCode } from '../../errors.ts'
+import { splitAddress } from '../../model/host.ts'
 
 /** Conditions of AMQP 2.8.15 to 2.8.18 and 4.5.8 that we use. */
 export const CONDITION = {
@@ -16,6 +17,7 @@ export const CONDITION = {
   resourceLocked: 'amqp:resource-locked',
   illegalState: 'amqp:illegal-state',
   connectionForced: 'amqp:connection:forced',
+  redirect: 'amqp:connection:redirect',
   framingError: 'amqp:connection:framing-error',
   handleInUse: 'amqp:session:handle-in-use',
   unattachedHandle: 'amqp:session:unattached-handle',
@@ -31,8 +33,13 @@ export type Condition = (typeof CONDITION)[keyof typeof CONDITION]
 
 export type ErrorScope = 'connection' | 'session' | 'link'
 
-/** The `info` map of an AMQP error, by symbols, for programs; a text is a symbol too. */
-export type ErrorInfo = Readonly<Record<string, string | true | Uint8Array>>
+/**
+ * The `info` map of an AMQP error, by symbols, for programs; a text is a symbol too, unless it is
+ * in `string`, and a number has 16 bits.
+ */
+export type ErrorInfo = Readonly<
+  Record<string, string | true | Uint8Array | number | { readonly string: string }>
+>
 
 export class AmqpError extends Error {
   readonly condition: Condition
@@ -55,6 +62,19 @@ export class AmqpError extends Error {
 
 export const decodeError = (message: string): AmqpError =>
   new AmqpError(CONDITION.decodeError, message)
+
+/** The broker is a copy that only native clients read from. `master`: host:port, if it is known. */
+export function elsewhere(master: string | undefined): AmqpError {
+  const text = 'this broker is a copy that only RocketMQ clients read from'
+  if (master === undefined) {
+    return new AmqpError(CONDITION.connectionForced, `${text}, and its master is not known now`)
+  }
+  const { host, port } = splitAddress(master)
+  const hostname = { string: host }
+  return new AmqpError(CONDITION.redirect, `${text}: its master is at ${master}`, 'connection', {
+    ...{ hostname, 'network-host': hostname, port },
+  })
+}
 
 export const linkError = (condition: Condition, message: string): AmqpError =>
   new AmqpError(condition, message, 'link')

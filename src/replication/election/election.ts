@@ -113,6 +113,12 @@ export class Election {
     return this.#seen
   }
 
+  /** The copy that holds the mastership, as far as it has said where it is reached. */
+  get master(): Candidate | undefined {
+    const { holder, candidates = [] } = this.#seen ?? {}
+    return candidates.find(({ name }) => name === holder?.name)
+  }
+
   /** Did the coordinator answer the last call? */
   get isReached(): boolean {
     return this.#isReached === true
@@ -246,7 +252,7 @@ export class Election {
     const { master, election: known } = this.#following ?? {}
     if (master === holder.name && known === election) return
     // It has not said yet where it is reached.
-    const candidate = seen.candidates.find(({ name }) => name === holder.name)
+    const candidate = this.master
     if (candidate === undefined) return
     this.#following = { master: holder.name, election }
     this.#parts.copy.follow(candidate, election)

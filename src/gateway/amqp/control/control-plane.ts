@@ -379,6 +379,8 @@ function writeError(writer: ValueWriter, error: ErrorDescription, info: ErrorInf
         writer.symbol(name)
         if (value === true) writer.boolean(true)
         else if (typeof value === 'string') writer.symbol(value)
+        else if (typeof value === 'number') writer.ushort(value)
+        else if ('string' in value) writer.string(value.string)
         else writer.binary(value)
       }
     })

@@ -51,6 +51,7 @@ export const REASON = {
   quotaExceeded: 0x97,
   payloadFormatInvalid: 0x99,
   maximumConnectTime: 0xa0,
+  useAnotherServer: 0x9c,
 } as const
 
 export type ReasonCode = number

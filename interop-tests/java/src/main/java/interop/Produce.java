@@ -12,10 +12,12 @@ import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
 
 /**
- * Sends {@code count} messages in the given {@code mode}: sync, async, oneway, batch or ordered. In the mode fetch it
- * sends nothing and only asks which queues the topic has.
+ * Sends {@code count} messages in the given {@code mode}: sync, async, oneway, batch, ordered or steady. In the mode
+ * fetch it sends nothing and only asks which queues the topic has.
  */
 final class Produce {
+    private static final long PAUSE_MS = 50;
+
     static void run(Options options, Events events) throws Exception {
         DefaultMQProducer producer =
             new DefaultMQProducer(options.text("group", "PG_JAVA"), options.hook());
@@ -65,6 +67,9 @@ final class Produce {
                     events.sent(i, producer.send(messages.get(i)));
                 }
                 break;
+            case "steady":
+                sendSteadily(producer, messages, events);
+                break;
             case "ordered":
                 for (int i = 0; i < messages.size(); i++) {
                     int key = i % options.number("keys", 4);
@@ -90,6 +95,20 @@ final class Produce {
                 break;
             default:
                 throw new IllegalArgumentException("no mode " + options.text("mode"));
+        }
+    }
+
+    /** One after the other, each again and again until it is taken. */
+    private static void sendSteadily(DefaultMQProducer producer, List<Message> messages,
+        Events events) throws InterruptedException {
+        for (int i = 0; i < messages.size(); ) {
+            try {
+                events.sent(i, producer.send(messages.get(i)));
+                i++;
+            } catch (Exception failed) {
+                // No broker takes it just now.
+            }
+            Thread.sleep(PAUSE_MS);
         }
     }
 
