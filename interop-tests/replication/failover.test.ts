@@ -39,11 +39,8 @@ async function lose(master: SpawnedServer, round: number): Promise<() => Promise
   }
 }
 
-const percentile = (values: readonly number[], share: number): number =>
-  values.toSorted((a, b) => a - b)[Math.ceil(values.length * share) - 1]!
-
-test('what three protocols were acknowledged is there after each failover', async (t) => {
-  t.timeout(120_000 + FAILOVERS * 60_000)
+/** With a topic that all copies have, and clients that send to it. */
+async function underLoad(t: ExecutionContext) {
   const config = { replication: { etcd: { leaseMs: LEASE_MS } } }
   const group = await startElected(t, { times: TIMES, config })
   const mq = await clientOf(t, group)
@@ -56,6 +53,32 @@ test('what three protocols were acknowledged is there after each failover', asyn
     }
   })
   const loads = startLoads(t, group, TOPIC)
+  await untilAll(loads, performance.now())
+  return { group, mq, loads }
+}
+
+/** Ends the load. */
+async function assertAllThere(
+  t: ExecutionContext,
+  { group, mq, loads }: Awaited<ReturnType<typeof underLoad>>,
+): Promise<void> {
+  await group.settled()
+  await untilAll(loads, performance.now())
+  for (const load of loads) await load.end()
+  const bodies = loads.flatMap((load) => load.acknowledged.map(({ body }) => body))
+  t.log(`${bodies.length} acknowledged`)
+  const missing = await missingOf(mq, TOPIC, bodies)
+  if (missing.size > 0) for (const { stderr } of group.brokers) t.log(stderr)
+  t.deepEqual([...missing], [])
+}
+
+const percentile = (values: readonly number[], share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.ceil(values.length * share) - 1]!
+
+test('what three protocols were acknowledged is there after each failover', async (t) => {
+  t.timeout(120_000 + FAILOVERS * 60_000)
+  const loaded = await underLoad(t)
+  const { group, loads } = loaded
   const tookMs: number[] = []
   const protocolsMs: number[] = []
   for (let round = 0; round < FAILOVERS; round++) {
@@ -73,10 +96,6 @@ test('what three protocols were acknowledged is there after each failover', asyn
     t.log(round % 2 === 0 ? 'killed:' : 'stopped:', shown.join(', '))
     await goOn()
   }
-  await group.settled()
-  await untilAll(loads, performance.now())
-  for (const load of loads) await load.end()
-  const bodies = loads.flatMap((load) => load.acknowledged.map(({ body }) => body))
   for (const [what, values] of [
     ['first', tookMs],
     ['last', protocolsMs],
@@ -84,8 +103,21 @@ test('what three protocols were acknowledged is there after each failover', asyn
     const [p50, p99] = [percentile(values, 0.5), percentile(values, 0.99)].map(Math.round)
     t.log(`acknowledged again, the ${what} protocol: p50 ${p50} ms, p99 ${p99} ms of ${FAILOVERS}`)
   }
-  t.log(`${bodies.length} acknowledged`)
-  const missing = await missingOf(mq, TOPIC, bodies)
-  if (missing.size > 0) for (const { stderr } of group.brokers) t.log(stderr)
-  t.deepEqual([...missing], [])
+  await assertAllThere(t, loaded)
+})
+
+test('without a majority of etcd there is no master, and with it there is one again', async (t) => {
+  t.timeout(300_000)
+  const loaded = await underLoad(t)
+  const { group, loads } = loaded
+  const master = await group.master()
+  // The third still answers the test.
+  group.etcd.stop(1)
+  group.etcd.stop(2)
+  await eventually(async () => /election\.lost/.test(master.stderr))
+  const lostMs = performance.now()
+  group.etcd.goOn(1)
+  group.etcd.goOn(2)
+  await untilAll(loads, lostMs)
+  await assertAllThere(t, loaded)
 })

@@ -3,6 +3,7 @@ import test from 'ava'
 import { silentLogger } from '../../src/log.ts'
 import type { Lease } from '../../src/replication/election/coordinator.ts'
 import { Election, type ElectionOptions } from '../../src/replication/election/election.ts'
+import type { Candidate } from '../../src/replication/election/group-state.ts'
 import { Random } from '../support/random.ts'
 import { SimulatedEtcd } from '../support/simulated-etcd.ts'
 import { MachineClock, VirtualTime } from '../support/virtual-time.ts'
@@ -16,6 +17,9 @@ class World {
   readonly etcd = new SimulatedEtcd(this.time, new Random(1))
   readonly election: Election
   acknowledgedTo = 0
+  /** The disk takes nothing. */
+  failsToFollow = false
+  readonly followed: string[] = []
   /** Others renew their leases and confirm what there is, each step. */
   readonly alive = new Set<string>()
   readonly silent = new Set<string>()
@@ -25,7 +29,10 @@ class World {
     const clock = new MachineClock(this.time, 1)
     const copy = {
       place: { epoch: 0, end: 100 },
-      follow: () => {},
+      follow: ({ name }: Candidate) => {
+        if (this.failsToFollow) throw new Error('no space')
+        this.followed.push(name)
+      },
       stopFollowing: async () => {},
       promote: async () => {},
       acknowledge: (to: number) => {
@@ -60,6 +67,23 @@ class World {
     if (election !== undefined && !this.silent.has(name)) this.election.confirm(name, election, 100)
   }
 }
+
+test('a master that could not be followed is followed at the next look', async (t) => {
+  const world = new World({ mayFound: false })
+  const other = world.etcd.coordinatorOf('b')
+  const granted = other.grant(100 * LEASE_MS)
+  await world.time.run(STEP_MS, () => {})
+  const lease = await granted
+  const taken = other.take(lease, 0, { election: 1, master: 'b', inSync: ['b'] })
+  void other.announce(lease, { name: 'b', epoch: 0, end: 100 })
+  await world.time.run(STEP_MS, () => {})
+  t.true(await taken)
+  world.failsToFollow = true
+  await world.run(2 * LEASE_MS)
+  world.failsToFollow = false
+  await world.run(2 * LEASE_MS)
+  t.deepEqual(world.followed, ['b'])
+})
 
 test('a copy that is gone is waited for no longer than its lease and one that is slow longer', async (t) => {
   const world = new World({})

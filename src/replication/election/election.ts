@@ -254,8 +254,8 @@ export class Election {
     // It has not said yet where it is reached.
     const candidate = this.master
     if (candidate === undefined) return
-    this.#following = { master: holder.name, election }
     this.#parts.copy.follow(candidate, election)
+    this.#following = { master: holder.name, election }
   }
 
   // Leases
