@@ -198,9 +198,15 @@ class TracedMessages {
     const ends = contexts.flatMap((all) =>
       all.flatMap((context) => this.#spans.settle(context, 'ack', this.#protocol) ?? []),
     )
-    const counts = await this.#broker.pops.ack(deliveries)
-    for (const end of ends) end(null)
-    return counts
+    try {
+      const counts = await this.#broker.pops.ack(deliveries)
+      for (const end of ends) end(null)
+      return counts
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      for (const end of ends) end(error)
+      throw thrown
+    }
   }
 }
 
