@@ -116,8 +116,12 @@ export class FollowedQueue {
     const { signal } = this.#parts
     while (this.#unfinished.size >= UNFINISHED_MAX && !signal.aborted) {
       await new Promise<void>((resolve) => {
-        this.#roomMade = resolve
-        signal.addEventListener('abort', () => resolve(), { once: true })
+        const end = (): void => {
+          signal.removeEventListener('abort', end)
+          resolve()
+        }
+        this.#roomMade = end
+        signal.addEventListener('abort', end)
       })
     }
     this.#roomMade = undefined
