@@ -115,8 +115,7 @@ export class Sessions {
     if ((await states.load(id)) !== undefined) {
       // The process that its client was at lets go of it first.
       const claim = await states.claim(id, () => {})
-      await states.delete(id, { claim })
-      await states.release(claim)
+      await states.delete(id, { claim }).finally(() => states.release(claim))
     } else if (live?.claim !== undefined) await states.release(live.claim)
   }
 
@@ -163,12 +162,18 @@ export class Sessions {
       isLost = true
       if (live !== undefined) void this.#lose(live)
     })
-    const state = await states.load(id)
-    live = {
-      ...{ id, claim, isLost },
-      session: new Session(state?.value),
-      version: state?.version,
-      ...{ isDirty: false, saving: undefined, timer: undefined },
+    try {
+      const state = await states.load(id)
+      live = {
+        ...{ id, claim, isLost },
+        session: new Session(state?.value),
+        version: state?.version,
+        ...{ isDirty: false, saving: undefined, timer: undefined },
+      }
+    } catch (error) {
+      // What comes next would wait for it.
+      await states.release(claim).catch(() => {})
+      throw error
     }
     if (isLost) await this.#release(live)
     return live

@@ -1,0 +1,40 @@
+import test from 'ava'
+import { Sessions } from '../../src/aedes/sessions.ts'
+import { systemClock } from '../../src/clock.ts'
+import { BrokerError } from '../../src/errors.ts'
+import type { States } from '../../src/port/states.ts'
+
+const STATE = {
+  value: Buffer.from('{"subscriptions":[],"places":{},"unacknowledged":[]}'),
+  version: 1,
+}
+
+/** Answers the ids that are claimed and not released. */
+function sessionsOver(states: object): { readonly sessions: Sessions; readonly held: unknown[] } {
+  const held: unknown[] = []
+  const claims = {
+    claim: async (id: string) => {
+      held.push(id)
+      return id
+    },
+    release: async (claim: unknown) => void held.splice(held.indexOf(claim), 1),
+  }
+  const all = { ...claims, ...states } as unknown as States
+  return { sessions: new Sessions({ states: all, clock: systemClock, troubled: () => {} }), held }
+}
+
+const failing = async (): Promise<never> => {
+  throw new BrokerError('UNREACHABLE', 'the state is not there in time')
+}
+
+test('a session that cannot be loaded is claimed no longer', async (t) => {
+  const { sessions, held } = sessionsOver({ load: failing })
+  await t.throwsAsync(sessions.get('sensor'), { code: 'UNREACHABLE' })
+  t.deepEqual(held, [])
+})
+
+test('a session that cannot be deleted is claimed no longer', async (t) => {
+  const { sessions, held } = sessionsOver({ load: async () => STATE, delete: failing })
+  await t.throwsAsync(sessions.delete('sensor'), { code: 'UNREACHABLE' })
+  t.deepEqual(held, [])
+})
