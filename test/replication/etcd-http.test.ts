@@ -80,6 +80,28 @@ test('what is no answer of etcd is none', async (t) => {
   }
 })
 
+for (const [code, message] of [
+  [16, 'etcdserver: invalid auth token'],
+  [3, 'etcdserver: revision of auth store is old'],
+] as const) {
+  test(`another token is asked for when etcd says: ${message}`, async (t) => {
+    let tokens = 0
+    const etcd = await endpoint(t, (request, response) => {
+      if (request.url === '/v3/auth/authenticate')
+        answers({ token: `t${++tokens}` })(request, response)
+      else if (request.headers.authorization === 't2') answers({ ok: 1 })(request, response)
+      else answers({ code, message }, 400)(request, response)
+    })
+    const http = new EtcdHttp(
+      { endpoints: [etcd.address], timeoutMs: 5000, user: { name: 'u', password: 'p' } },
+      systemClock,
+    )
+    t.teardown(() => http.close())
+    t.deepEqual(await http.call('/v3/kv/txn', {}, false), { ok: 1 })
+    t.is(tokens, 2)
+  })
+}
+
 test('a client that is closed ends its calls', async (t) => {
   const silent = await endpoint(t, () => http.close())
   const http = client(t, [silent.address])

@@ -20,6 +20,11 @@ const CODE_INVALID = 3
 const CODE_NOT_FOUND = 5
 const CODE_FORBIDDEN = 7
 const CODE_UNAUTHENTICATED = 16
+/**
+ * A token is no good any more: forgotten, or, one that etcd signed (JWT), older than the last change of
+ * any user or role, which etcd calls invalid.
+ */
+const OF_TOKEN: ReadonlySet<number> = new Set([CODE_INVALID, CODE_UNAUTHENTICATED])
 const OF_USER: ReadonlySet<number> = new Set([CODE_INVALID, CODE_FORBIDDEN, CODE_UNAUTHENTICATED])
 
 export interface EtcdOptions {
@@ -81,8 +86,8 @@ export class EtcdHttp {
       try {
         return await this.#callAny(path, body, isRepeatable)
       } catch (error) {
-        const isForgotten = error instanceof EtcdRefusal && error.code === CODE_UNAUTHENTICATED
-        if (!isForgotten || this.#options.user === undefined) throw error
+        const isOfToken = error instanceof EtcdRefusal && OF_TOKEN.has(error.code)
+        if (!isOfToken || this.#options.user === undefined) throw error
         this.#token = await this.#authenticate()
         return await this.#callAny(path, body, isRepeatable)
       }
