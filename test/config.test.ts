@@ -225,6 +225,14 @@ for (const [what, config, line] of [
     /'replication\.etcd\.user'.*it goes with replication\.etcd\.password$/,
   ],
   [
+    'a founder without endpoints of etcd',
+    {
+      broker: { role: 'SYNC_MASTER' },
+      replication: { enabled: true, etcd: { founds: true } },
+    },
+    /'replication\.etcd\.endpoints'.*name the members of etcd$/,
+  ],
+  [
     'an endpoint of etcd without its scheme',
     {
       broker: { id: 1, role: 'SYNC_MASTER' },

@@ -140,6 +140,9 @@ export function replicationProblems(
       add('replication.master', 'with replication.etcd.endpoints the master is elected')
     }
   }
+  if (!isElected && (etcd.founds || etcd.user !== undefined)) {
+    add('replication.etcd.endpoints', 'without them no master is elected: name the members of etcd')
+  }
   if ((etcd.user === undefined) !== (etcd.password === undefined)) {
     add('replication.etcd.user', 'it goes with replication.etcd.password')
   }
