@@ -21,8 +21,8 @@ const CODE_NOT_FOUND = 5
 const CODE_FORBIDDEN = 7
 const CODE_UNAUTHENTICATED = 16
 /**
- * A token is no good any more: forgotten, or, one that etcd signed (JWT), older than the last change of
- * any user or role, which etcd calls invalid.
+ * A token is no good any more: forgotten, or, of those that etcd signs (JWT), older than the last
+ * change of any user or role, which etcd calls an invalid argument.
  */
 const OF_TOKEN: ReadonlySet<number> = new Set([CODE_INVALID, CODE_UNAUTHENTICATED])
 const OF_USER: ReadonlySet<number> = new Set([CODE_INVALID, CODE_FORBIDDEN, CODE_UNAUTHENTICATED])
@@ -163,7 +163,7 @@ export class EtcdHttp {
       })
       this.#open.add(call)
       const late = this.#clock.after(timeoutMs, () =>
-        call.destroy(new Error(`no answer within ${timeoutMs} ms`)),
+        call.destroy(new Error(`no answer within ${Math.round(timeoutMs)} ms`)),
       )
       call.on('close', () => {
         late.cancel()
