@@ -24,7 +24,9 @@ export const promote = command({
     if (flags.json) terminal.json({ address, epoch })
     else {
       terminal.note(`${address} is the master from epoch ${epoch} on.`)
-      terminal.note('Set its broker.role to ASYNC_MASTER or SYNC_MASTER before it starts again.')
+      terminal.note(
+        'Without etcd: set its broker.role to ASYNC_MASTER or SYNC_MASTER before it starts again.',
+      )
     }
   },
 })

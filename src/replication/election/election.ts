@@ -87,6 +87,8 @@ export class Election {
   /** An operator has it run although it may lack what was acknowledged. */
   #isForced = false
   #wantsStep = false
+  /** That no group is known was told. */
+  #isUnknownTold = false
   /** Of the copies that were heard of in this election, or have to be. */
   #paces = new Map<CopyName, Pace>()
   #step: Promise<void> | undefined
@@ -235,6 +237,7 @@ export class Election {
 
   async #judge(lease: Lease, seen: Seen): Promise<void> {
     const { holder, state } = seen
+    this.#tellUnknown(state === undefined && !this.#options.mayFound)
     const mastership = this.#mastership
     if (holder !== undefined) {
       this.#vacantMs = undefined
@@ -331,6 +334,16 @@ export class Election {
     this.#running = { election, master: name, inSync: [name, ...others] }
     // Whether that was done is seen by the next step.
     this.#wantsStep = await coordinator.take(lease, seen.revision, this.#running)
+  }
+
+  /** It does not pass by itself. */
+  #tellUnknown(isUnknown: boolean): void {
+    if (isUnknown && !this.#isUnknownTold) {
+      const text =
+        'the coordinator has no state of this group, and no copy is elected without one: it was emptied, or the prefix is another'
+      this.#parts.log.error({ evt: 'election.unknown', copy: this.#options.name }, text)
+    }
+    this.#isUnknownTold = isUnknown
   }
 
   /** The copy with the best log of those that may be elected is the first to try. */
