@@ -165,7 +165,8 @@ function Delete({ topic: { name, queues }, groups }: DeleteProps) {
           </li>
           {groups.map(({ group, lag }) => (
             <li key={group}>
-              the place of the group {group}, which has not consumed {count(lag)} of them
+              the place of the group {group}
+              {lag > 0 && `, which has not consumed ${count(lag)} of them`}
             </li>
           ))}
           <li>what MQTT retains of it</li>

@@ -226,6 +226,7 @@ export class Slave {
     const { replication } = this.#context
     await replication.take(batch)
     link.done(batch)
+    if (this.#standing !== undefined) this.#goesOn(batch.to)
     this.#keepPace()
     link.confirm(replication.syncedEnd)
   }
@@ -239,10 +240,16 @@ export class Slave {
     if (this.#isConnected) return
     this.#isConnected = true
     this.#connectedMs = this.#context.clock.monotonic()
+    // A slave that could not take what came stands until it takes some of it.
+    if (this.#standing === undefined || batch.bytes.length === 0) this.#goesOn(from)
+  }
+
+  #goesOn(from: number): void {
     this.#standing = undefined
     const { log } = this.#context
     const { address } = this.#context.master()
-    const fields = { evt: 'replication.following', master: address, from, masterEnd: batch.logEnd }
+    const masterEnd = this.#masterEnd
+    const fields = { evt: 'replication.following', master: address, from, masterEnd }
     log.info(fields, `following the master ${address} from position ${from}`)
   }
 

@@ -17,13 +17,16 @@ const one = (text: string) => ({ messages: [draft('A', text)] })
 
 test('a slave without room says so, its master goes on by its mode, and it heals', async (t) => {
   let isFull = false
+  let refused = 0
   const reason = 'the disk is full; free some space, 70 MiB are enough; writing goes on by itself'
   const master = await startMaster(t, { replicas: { slaveTimeoutMs: 200 } })
   const slave = await startSlave(t, master.address, {
     into: (own) =>
       overridden(own, {
         take: (batch) => {
-          return isFull ? Promise.reject(new BrokerError('READ_ONLY', reason)) : own.take(batch)
+          if (!isFull) return own.take(batch)
+          refused++
+          return Promise.reject(new BrokerError('READ_ONLY', reason))
         },
       }),
   })
@@ -37,10 +40,14 @@ test('a slave without room says so, its master goes on by its mode, and it heals
   })
   t.true(error.code === 'NO_REPLICA' || error.code === 'NOT_REPLICATED', error.code)
   t.is(await eventually(async () => slave.slave.state.standing), reason)
+  // It says so once, however often it tries, and stands all the time.
+  await eventually(async () => refused >= 2)
+  t.is(slave.slave.state.standing, reason)
+  t.is(slave.log.lines.filter(({ evt }) => evt === 'replication.standing').length, 1)
   isFull = false
   await slave.caughtUp(master)
   t.true(await sameBytes(master.store, slave.store))
-  t.is(slave.slave.state.standing, undefined)
+  await eventually(async () => slave.slave.state.standing === undefined)
 })
 
 test('an empty slave joins a SYNC_MASTER at work, and another takes its place when it is lost', async (t) => {

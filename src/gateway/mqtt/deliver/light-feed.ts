@@ -51,8 +51,7 @@ export class LightFeeds {
   #tick = 0
   /** Records that the reads of this turn brought, or may bring. */
   #records = 0
-  /** Reads for later turns. */
-  /** Those that wait, from `#at` on. */
+  /** Reads for later turns, from `#at` on. */
   #line: { readonly recordsMax: number; readonly read: () => void }[] = []
   #at = 0
   #isTurnCounted = false
