@@ -11,7 +11,8 @@ import type { TracingOptions } from './options.ts'
 const QUEUE_SPANS_MAX = 8_192
 const BATCH_SPANS_MAX = 512
 const BATCH_MS = 1_000
-const EXPORT_MS = 10_000
+/** A stop may take so long for a receiver that does not answer. */
+const EXPORT_MS = 5_000
 
 export interface TracerParts {
   readonly log: Logger
@@ -38,7 +39,7 @@ export async function openSpanTarget(
   parts: TracerParts,
 ): Promise<SpanTarget> {
   const [api, sdk, { OTLPTraceExporter }, { resourceFromAttributes }] = await loadPackages()
-  const exporter = new CountedExporter(new OTLPTraceExporter({ url: endpoint }), parts)
+  const exporter = new CountedExporter(new OTLPTraceExporter({ url: endpoint, timeoutMillis: EXPORT_MS }), parts)
   const provider = new sdk.BasicTracerProvider({
     resource: resourceFromAttributes({
       'service.name': serviceName,
