@@ -57,9 +57,10 @@ export class ElectedCopy implements LocalLog {
     this.#context = context
   }
 
-  get place(): { readonly epoch: number; readonly end: number } {
-    const { epoch, syncedEnd: end } = this.#context.store.replication
-    return { epoch, end }
+  get place(): LocalLog['place'] {
+    const { store } = this.#context
+    const { epoch, syncedEnd: end } = store.replication
+    return { epoch, end, isDamaged: store.status().damage.length > 0 }
   }
 
   /** The master that it follows. */

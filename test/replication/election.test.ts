@@ -3,7 +3,12 @@ import test from 'ava'
 import { silentLogger } from '../../src/log.ts'
 import type { Lease } from '../../src/replication/election/coordinator.ts'
 import { Election, type ElectionOptions } from '../../src/replication/election/election.ts'
-import type { Candidate } from '../../src/replication/election/group-state.ts'
+import {
+  byLog,
+  type Candidate,
+  decodeCandidate,
+  encodeCandidate,
+} from '../../src/replication/election/group-state.ts'
 import { Random } from '../support/random.ts'
 import { SimulatedEtcd } from '../support/simulated-etcd.ts'
 import { MachineClock, VirtualTime } from '../support/virtual-time.ts'
@@ -128,4 +133,17 @@ test('a copy that is not in sync is elected by force alone, and only where there
   await world.run(LEASE_MS)
   t.is(world.etcd.holder, 'a')
   t.true(world.election.isReady)
+})
+
+test('a copy whose disk lost some of its log is the last to try', (t) => {
+  const seen = (candidate: Candidate) =>
+    decodeCandidate(candidate.name, encodeCandidate(candidate))!
+  const copies = [
+    seen({ name: 'damaged', epoch: 3, end: 300, isDamaged: true }),
+    seen({ name: 'short', epoch: 1, end: 100, isDamaged: false }),
+    seen({ name: 'newer', epoch: 2, end: 50 }),
+    seen({ name: 'long', epoch: 1, end: 200 }),
+  ]
+  const names = copies.sort(byLog).map(({ name }) => name)
+  t.deepEqual(names, ['newer', 'long', 'short', 'damaged'])
 })

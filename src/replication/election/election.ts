@@ -20,8 +20,8 @@ import { LeaseTime } from './lease-time.ts'
 
 /** The local copy of the log. */
 export interface LocalLog {
-  /** Of its newest frame, and up to where it is synced. */
-  readonly place: { readonly epoch: number; readonly end: number }
+  /** Of its newest frame, up to where it is synced, and whether some of it was lost. */
+  readonly place: Pick<Candidate, 'epoch' | 'end' | 'isDamaged'>
   /** Follows the master that won this election: compares, is cut, takes frames, confirms them. */
   follow(master: Candidate, election: number): void
   /** Takes nothing any more and confirms nothing; settles when what was under way is synced. */

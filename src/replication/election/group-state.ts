@@ -19,6 +19,8 @@ export interface Candidate {
   /** Of its newest frame. */
   readonly epoch: number
   readonly end: number
+  /** Its disk has lost some of the log, which other copies may have. */
+  readonly isDamaged?: boolean
   /** Where it is reached as the master. */
   readonly addresses?: CopyAddresses | undefined
 }
@@ -40,9 +42,12 @@ const COPIES_MAX = 16
 export const firstEpochOf = (election: number): number => election * EPOCHS_PER_ELECTION
 export const electionOf = (epoch: number): number => Math.floor(epoch / EPOCHS_PER_ELECTION)
 
-/** The better one first: what a log has of a newer epoch is worth more than a longer one. */
+/** The better one first: whole logs, then what one has of a newer epoch is worth more than a longer one. */
 export const byLog = (one: Candidate, other: Candidate): number =>
-  other.epoch - one.epoch || other.end - one.end || (one.name < other.name ? -1 : 1)
+  Number(one.isDamaged === true) - Number(other.isDamaged === true) ||
+  other.epoch - one.epoch ||
+  other.end - one.end ||
+  (one.name < other.name ? -1 : 1)
 
 export function encodeState({ election, master, inSync }: GroupState): string {
   return JSON.stringify({ election, master, inSync })
@@ -60,13 +65,16 @@ export function decodeState(text: string): GroupState | undefined {
   return { election: Number(election), master, inSync }
 }
 
-export const encodeCandidate = ({ epoch, end, addresses }: Candidate): string =>
-  JSON.stringify({ epoch, end, addresses })
+export const encodeCandidate = ({ epoch, end, isDamaged, addresses }: Candidate): string =>
+  JSON.stringify({ epoch, end, isDamaged, addresses })
 
 export function decodeCandidate(name: CopyName, text: string): Candidate | undefined {
-  const { epoch, end, addresses } = parsed(text) ?? {}
+  const { epoch, end, isDamaged, addresses } = parsed(text) ?? {}
   if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(end)) return undefined
-  return { name, epoch: Number(epoch), end: Number(end), addresses: decodeAddresses(addresses) }
+  return {
+    ...{ name, epoch: Number(epoch), end: Number(end), isDamaged: isDamaged === true },
+    addresses: decodeAddresses(addresses),
+  }
 }
 
 function decodeAddresses(told: unknown): CopyAddresses | undefined {
