@@ -102,7 +102,9 @@ export class Retention {
     const segments = commitLog.segments()
     for (const [i, oldest] of segments.entries()) {
       const next = segments[i + 1]
-      if (next === undefined || !keeper.mayTrim || this.#isClosed) return
+      // What waits for other copies, or for its turn, is still to be acknowledged.
+      if (next === undefined || next.start > commitLog.end) return
+      if (!keeper.mayTrim || this.#isClosed) return
       const reason = this.#reasonToDrop(oldest, next)
       if (reason === undefined) return
       // Else it was let go before, and its file could not.

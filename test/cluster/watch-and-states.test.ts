@@ -50,10 +50,11 @@ test('what was there before a watch began counts as news', async (t) => {
 })
 
 test('a state topic that was made anew is followed from there on', async (t) => {
-  const { broker, clock } = await opened(t)
+  const { broker, clock, nameServers } = await opened(t)
   const save = (text: string) => broker.states.save('id', Buffer.from(text))
   for (let n = 0; n < 50; n++) await save('first')
-  await broker.topics.delete(STATE_TOPIC)
+  await using mq = await connect({ nameServers })
+  await mq.admin.topics.delete(STATE_TOPIC)
   await broker.topics.put(topicOf(STATE_TOPIC, 8))
   // Requests that were held for the topic before come to their end.
   await clock.pass(20_000)
@@ -66,10 +67,10 @@ test('a state topic that was made anew is followed from there on', async (t) => 
 
 test('a foreign record that claims to be the layout stops no start', async (t) => {
   const { broker, clock, nameServers, open } = await opened(t)
-  await broker.topics.delete(STATE_TOPIC)
+  await using mq = await connect({ nameServers })
+  await mq.admin.topics.delete(STATE_TOPIC)
   await broker.topics.put(topicOf(STATE_TOPIC, 8))
   const head = { kind: 'layout', id: '', gateway: 'foreign', number: 0, expected: 0 } as const
-  await using mq = await connect({ nameServers })
   for (const [nonce, text] of ['[', '[]', '[1]', '{}'].entries()) {
     const body = encodeStateRecord({ ...head, nonce, value: Buffer.from(text) })
     // By turns, so that each queue has one.

@@ -188,6 +188,23 @@ test('what a hold has not confirmed is synced, and neither answered nor readable
   t.is(log.end, log.syncedEnd)
 })
 
+test('what a hold has not confirmed is not removed with its segment', (t) => {
+  const simulation = opened({ segmentBytes: 1024, chunkBytes: 1024 })
+  const { log } = simulation
+  frame(simulation, 600)
+  const hold = log.hold()
+  for (let i = 0; i < 4; i++) frame(simulation, 600)
+  const newest = log.segments().at(-1)!
+  t.true(newest.start > log.end, 'nothing of the newest segment is readable')
+  simulation.history.dropped(log.end)
+  log.dropBefore(newest.start)
+  simulation.settle()
+  hold.confirm(log.syncedEnd)
+  simulation.settle()
+  t.is(simulation.unanswered, 0)
+  simulation.checkReadable()
+})
+
 test('a hold is told of what waits for it, once that is synced', (t) => {
   const simulation = opened()
   const { log } = simulation

@@ -226,7 +226,7 @@ export interface CommitLog {
   damage(): readonly DamagedRange[]
   /**
    * Removes the whole segments before the position, oldest first, in the background; never the
-   * current one.
+   * current one, nor what is not readable yet and may still be acknowledged.
    */
   dropBefore(position: LogPosition): void
   /** Syncs, marks the end as clean, lets the files go. Appends under way are settled. */

@@ -280,7 +280,7 @@ class SegmentedLog implements CommitLog {
   }
 
   dropBefore(position: LogPosition): void {
-    if (!this.#isClosing) this.#removal.removeBefore(position)
+    if (!this.#isClosing) this.#removal.removeBefore(Math.min(position, this.#end))
   }
 
   close(): Promise<void> {
