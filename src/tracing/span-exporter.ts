@@ -39,7 +39,10 @@ export async function openSpanTarget(
   parts: TracerParts,
 ): Promise<SpanTarget> {
   const [api, sdk, { OTLPTraceExporter }, { resourceFromAttributes }] = await loadPackages()
-  const exporter = new CountedExporter(new OTLPTraceExporter({ url: endpoint, timeoutMillis: EXPORT_MS }), parts)
+  const exporter = new CountedExporter(
+    new OTLPTraceExporter({ url: endpoint, timeoutMillis: EXPORT_MS }),
+    parts,
+  )
   const provider = new sdk.BasicTracerProvider({
     resource: resourceFromAttributes({
       'service.name': serviceName,
