@@ -42,7 +42,7 @@ const COPIES_MAX = 16
 export const firstEpochOf = (election: number): number => election * EPOCHS_PER_ELECTION
 export const electionOf = (epoch: number): number => Math.floor(epoch / EPOCHS_PER_ELECTION)
 
-/** The better one first: whole logs, then what one has of a newer epoch is worth more than a longer one. */
+/** The better one first: a whole log, then one with more of a newer epoch, then a longer one. */
 export const byLog = (one: Candidate, other: Candidate): number =>
   Number(one.isDamaged === true) - Number(other.isDamaged === true) ||
   other.epoch - one.epoch ||
