@@ -7,7 +7,7 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 
-/** Polls until it is to stop, by subscription or with every queue assigned from its beginning. */
+/** Polls until it is to stop, by subscription or with every queue assigned, from the beginning. */
 final class LitePullConsume {
     static void run(Options options, Events events) throws Exception {
         DefaultLitePullConsumer consumer =
@@ -18,10 +18,9 @@ final class LitePullConsume {
         if (options.flag("assign")) {
             consumer.start();
             Collection<MessageQueue> queues = consumer.fetchMessageQueues(topic);
+            // It begins where CONSUME_FROM_FIRST_OFFSET says: a seek right after an assignment may
+            // lose what the first pull brings.
             consumer.assign(queues);
-            for (MessageQueue queue : queues) {
-                consumer.seekToBegin(queue);
-            }
         } else {
             consumer.subscribe(topic, options.text("expression", "*"));
             consumer.start();
