@@ -144,12 +144,13 @@ export class Sessions {
   }
 
   #of(clientId: string): Promise<Live> {
-    let live = this.#live.get(clientId)
-    if (live === undefined) {
-      live = this.#load(clientId)
-      this.#live.set(clientId, live)
-      live.catch(() => this.#live.delete(clientId))
-    }
+    const known = this.#live.get(clientId)
+    if (known !== undefined) return known
+    const live = this.#load(clientId)
+    this.#live.set(clientId, live)
+    live.catch(() => {
+      if (this.#live.get(clientId) === live) this.#live.delete(clientId)
+    })
     return live
   }
 
@@ -245,9 +246,15 @@ export class Sessions {
     )
   }
 
+  /** One that is unreadable has no subscriptions, and stops no other. */
   #note(id: string, value: Buffer | undefined): void {
-    const { subscriptions } = new Session(value)
-    this.subscriptions.set(clientOf(id), subscriptions)
+    try {
+      const { subscriptions } = new Session(value)
+      this.subscriptions.set(clientOf(id), subscriptions)
+    } catch (thrown) {
+      this.subscriptions.set(clientOf(id), [])
+      this.#parts.troubled(BrokerError.from(thrown))
+    }
   }
 }
 

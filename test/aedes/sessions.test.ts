@@ -38,3 +38,20 @@ test('a session that cannot be deleted is claimed no longer', async (t) => {
   await t.throwsAsync(sessions.delete('sensor'), { code: 'UNREACHABLE' })
   t.deepEqual(held, [])
 })
+
+test('a session that is unreadable stops no start, and hides no other', async (t) => {
+  const subscriptions = [{ clientId: 'b', topic: 'rooms/+', qos: 1, from: {} }]
+  const readable = Buffer.from(JSON.stringify({ subscriptions, places: {}, unacknowledged: [] }))
+  const { sessions } = sessionsOver({
+    watch: () => ({ [Symbol.dispose]: () => {} }),
+    list: async function* () {
+      yield [
+        { id: 'aedes/session/a', value: Buffer.from('{"subscriptions":'), version: 1 },
+        { id: 'aedes/session/b', value: readable, version: 2 },
+      ]
+    },
+  })
+  await sessions.open()
+  t.is(sessions.subscriptions.of('a').length, 0)
+  t.is(sessions.subscriptions.of('b').length, 1)
+})
