@@ -1,9 +1,9 @@
 // What an administrator does on the dashboard, in a real browser: links of AMQP, users and rights,
 // moving groups, deleting. What cannot be undone is asked first, with what is lost.
 import type { Page } from 'playwright-core'
+import { connectRhea } from '../test/support/amqp/rhea-client.ts'
 import { cheapHash } from '../test/support/cheap-password.ts'
-import { mqttClient } from '../test/support/mqtt.ts'
-import { connectRhea } from '../test/support/rhea-client.ts'
+import { mqttClient } from '../test/support/mqtt/mqtt.ts'
 import { cells, inBrowser, open, violations } from './support/browser.ts'
 
 /** A topic with three messages, and a group at a place in it. */

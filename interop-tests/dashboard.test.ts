@@ -5,7 +5,7 @@ import { systemClock } from '../src/clock.ts'
 import { silentLogger } from '../src/log.ts'
 import { openStore } from '../src/store/open.ts'
 import { cheapHash } from '../test/support/cheap-password.ts'
-import { mqttClient } from '../test/support/mqtt.ts'
+import { mqttClient } from '../test/support/mqtt/mqtt.ts'
 import { tempDir } from '../test/support/temp-dir.ts'
 import { cells, inBrowser, open } from './support/browser.ts'
 

@@ -10,7 +10,7 @@ import {
   connectRhea,
   type RheaReceiver,
   type RheaSender,
-} from '../test/support/rhea-client.ts'
+} from '../test/support/amqp/rhea-client.ts'
 import { plainEnv, type SpawnedServer, spawnServer, TRIVET } from '../test/support/server.ts'
 import { eventually } from '../test/support/waiting.ts'
 import { needing } from './support/needing.ts'

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { plainEnv, spawnServer } from '../test/support/server.ts'
-import { ROOT } from '../test/support/sources.ts'
+import { ROOT } from '../test/support/sources/sources.ts'
 import { tempDir } from '../test/support/temp-dir.ts'
 
 const run = promisify(execFile)

@@ -14,8 +14,8 @@ import { SaslExchange } from '../src/gateway/amqp/sasl.ts'
 import { certificateUser } from '../src/net/certificate-user.ts'
 import { pem, SERVER_TLS } from './support/certificates.ts'
 import { cheapHash } from './support/cheap-password.ts'
+import { StillSocket } from './support/peers/still-socket.ts'
 import { startServer, type TestServer } from './support/server.ts'
-import { StillSocket } from './support/still-socket.ts'
 
 const PASSWORD = 'open sesame'
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { ROOT } from './support/sources.ts'
+import { ROOT } from './support/sources/sources.ts'
 
 const LINT = join(ROOT, '.ci/commit-subjects')
 

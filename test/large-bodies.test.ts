@@ -3,8 +3,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import test from 'ava'
 import { type Client, connect } from '../src/client/index.ts'
-import { mqttClient, type TestClient } from './support/mqtt.ts'
-import { connectRhea, type RheaReceiver } from './support/rhea-client.ts'
+import { connectRhea, type RheaReceiver } from './support/amqp/rhea-client.ts'
+import { mqttClient, type TestClient } from './support/mqtt/mqtt.ts'
 import { spawnServer, startServer } from './support/server.ts'
 import { tempDir } from './support/temp-dir.ts'
 

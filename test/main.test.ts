@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import test from 'ava'
 import { plainEnv, TRIVET } from './support/server.ts'
-import { ROOT } from './support/sources.ts'
+import { ROOT } from './support/sources/sources.ts'
 import { tempDir } from './support/temp-dir.ts'
 
 const MAIN = new URL('../src/main.js', import.meta.url).href

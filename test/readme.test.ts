@@ -4,7 +4,7 @@ import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { plainEnv, type SpawnedServer, spawnServer, TRIVET } from './support/server.ts'
-import { ROOT, textOf } from './support/sources.ts'
+import { ROOT, textOf } from './support/sources/sources.ts'
 import { tempDir } from './support/temp-dir.ts'
 import { eventually } from './support/waiting.ts'
 

@@ -8,7 +8,7 @@ import { PROTOCOLS } from '../src/listening.ts'
 import { REQUEST, RESPONSE } from '../src/remoting/codes.ts'
 import { dial } from '../src/remoting/connection.ts'
 import { LogLines } from './support/log-lines.ts'
-import { RawPeer } from './support/raw-peer.ts'
+import { RawPeer } from './support/peers/raw-peer.ts'
 import { freePort, isFree, spawnServer, startServer } from './support/server.ts'
 import { eventually } from './support/waiting.ts'
 

@@ -5,7 +5,7 @@ import mqtt from 'mqtt'
 import { aliOns } from '../interop-tests/support/ali-ons-client.ts'
 import { bodyOf } from '../interop-tests/support/foreign-client.ts'
 import { connect } from '../src/client/index.ts'
-import { bodyText, connectRhea } from './support/rhea-client.ts'
+import { bodyText, connectRhea } from './support/amqp/rhea-client.ts'
 import { type SpawnedServer, spawnServer } from './support/server.ts'
 
 const TOPIC = 'thread'

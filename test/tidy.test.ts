@@ -13,7 +13,7 @@ import {
   type Source,
   sources,
   textOf,
-} from './support/sources.ts'
+} from './support/sources/sources.ts'
 
 const src = sources('src')
 const everything = [...src, ...sources('test')]

@@ -9,9 +9,9 @@ import { BrokerError } from '../src/errors.ts'
 import { REQUEST } from '../src/remoting/codes.ts'
 import { dial } from '../src/remoting/connection.ts'
 import { type JsonOut, jsonBody } from '../src/remoting/json/json-emitter.ts'
+import { connectRhea, next } from './support/amqp/rhea-client.ts'
 import { cheapHash } from './support/cheap-password.ts'
-import { send } from './support/native-front-end.ts'
-import { connectRhea, next } from './support/rhea-client.ts'
+import { send } from './support/native/native-front-end.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
 async function serverWithUsers(

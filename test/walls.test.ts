@@ -3,9 +3,9 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'ava'
-import { circlesOf } from './support/circles.ts'
-import { importsOf, packagesOf, ROOT, type Source, sources } from './support/sources.ts'
-import { wallsOf } from './support/walls.ts'
+import { circlesOf } from './support/sources/circles.ts'
+import { importsOf, packagesOf, ROOT, type Source, sources } from './support/sources/sources.ts'
+import { wallsOf } from './support/sources/walls.ts'
 
 const src = sources('src')
 const walls = wallsOf()

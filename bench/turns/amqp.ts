@@ -12,13 +12,13 @@ import {
   handshake,
   type RawPeer,
   transfer,
-} from '../../test/support/raw-amqp.ts'
+} from '../../test/support/amqp/raw-amqp.ts'
 import {
   coordinator,
   declare,
   discharge,
   inTransaction,
-} from '../../test/support/raw-transactions.ts'
+} from '../../test/support/amqp/raw-transactions.ts'
 import type { Request } from './requests.ts'
 
 /** As many as a transaction may have. */

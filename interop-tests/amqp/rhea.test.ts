@@ -1,7 +1,7 @@
 // Unmodified rhea against our server in a process of its own, across kill -9: what was accepted is there.
 import test from 'ava'
 import rhea from 'rhea'
-import { bodyText, connectRhea, next } from '../../test/support/rhea-client.ts'
+import { bodyText, connectRhea, next } from '../../test/support/amqp/rhea-client.ts'
 import { spawnServer } from '../../test/support/server.ts'
 
 const upTo = (count: number): string[] => Array.from({ length: count }, (_, i) => String(i))

@@ -2,7 +2,7 @@
 import test from 'ava'
 import { connect } from '../../src/client/index.ts'
 import { startAedes } from '../../test/aedes/running-aedes.ts'
-import { persistent } from '../../test/support/mqtt.ts'
+import { persistent } from '../../test/support/mqtt/mqtt.ts'
 import {
   type ApacheRocketmq,
   apacheRocketmqMissing,

@@ -7,7 +7,7 @@ import {
   mqttClient,
   persistent,
   type TestClient,
-} from '../../test/support/mqtt.ts'
+} from '../../test/support/mqtt/mqtt.ts'
 import type { SpawnedServer } from '../../test/support/server.ts'
 import { MatrixClient } from '../matrix/client.ts'
 import type { Task } from '../matrix/client-main.ts'

@@ -3,7 +3,7 @@ import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child
 import { once } from 'node:events'
 import { promisify } from 'node:util'
 import type { ExecutionContext } from 'ava'
-import { startMqtt } from '../../test/support/mqtt.ts'
+import { startMqtt } from '../../test/support/mqtt/mqtt.ts'
 import { mosquittoMissing } from '../support/mosquitto.ts'
 import { needing } from '../support/needing.ts'
 

@@ -7,12 +7,18 @@ import { recordsOf } from '../../src/model/record.ts'
 import { encodeBatchBody } from '../../src/remoting/batch-body.ts'
 import type { Command } from '../../src/remoting/command.ts'
 import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'
-import { fields, heartbeat, pull, send, sendFrame } from '../../test/support/native-front-end.ts'
-import { PopClient } from '../../test/support/pop-client.ts'
-import { RawPeer } from '../../test/support/raw-peer.ts'
+import {
+  fields,
+  heartbeat,
+  pull,
+  send,
+  sendFrame,
+} from '../../test/support/native/native-front-end.ts'
+import { PopClient } from '../../test/support/native/pop-client.ts'
+import { decodeMessages } from '../../test/support/native/wire-message.ts'
+import { RawPeer } from '../../test/support/peers/raw-peer.ts'
 import { spawnServer } from '../../test/support/server.ts'
 import { eventually } from '../../test/support/waiting.ts'
-import { decodeMessages } from '../../test/support/wire-message.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
 import { Peer } from '../support/compatibility-peer.ts'
 import { needing } from '../support/needing.ts'

@@ -1,8 +1,8 @@
 // Requests and replies between the unmodified Java client, mqtt.js by MQTT 5 and rhea by AMQP.
 import test from 'ava'
 import type { IPublishPacket } from 'mqtt'
-import { mqttClient } from '../../test/support/mqtt.ts'
-import { bodyText, connectRhea } from '../../test/support/rhea-client.ts'
+import { bodyText, connectRhea } from '../../test/support/amqp/rhea-client.ts'
+import { mqttClient } from '../../test/support/mqtt/mqtt.ts'
 import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import { bodyOf } from '../support/foreign-client.ts'
 import { java, javaClientMissing } from '../support/java-client.ts'

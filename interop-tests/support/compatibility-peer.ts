@@ -4,7 +4,7 @@ import type { Command } from '../../src/remoting/command.ts'
 import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import { CODEC_BINARY } from '../../src/remoting/frame.ts'
 import { jsonBody } from '../../src/remoting/json/json-emitter.ts'
-import { fields, pull, send } from '../../test/support/native-front-end.ts'
+import { fields, pull, send } from '../../test/support/native/native-front-end.ts'
 
 type FieldValues = Readonly<Record<string, string | number | boolean>>
 

@@ -15,7 +15,7 @@ import { openCommitLog } from '../../src/store/log/segmented-log.ts'
 const [directory = '', cycles = '3', flush = 'sync'] = process.argv.slice(2)
 const image = `${directory}/image`
 const mountPoint = `${directory}/mount`
-const APPENDER = fileURLToPath(new URL('../../test/support/log-appender.js', import.meta.url))
+const APPENDER = fileURLToPath(new URL('../../test/support/store/log-appender.js', import.meta.url))
 /** EXT4_IOC_SHUTDOWN without flushing the journal, at the first line: what is not synced is gone. */
 const SHUTDOWN = `
 import fcntl, os, struct, sys

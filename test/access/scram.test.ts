@@ -11,7 +11,7 @@ import { silentLogger } from '../../src/log.ts'
 import type { StateEntry, StateNews, StateVersion } from '../../src/model/state.ts'
 import { cheapHash } from '../support/cheap-password.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { ScramClient } from '../support/scram-client.ts'
+import { ScramClient } from '../support/peers/scram-client.ts'
 
 const ADDRESS = '10.0.0.1'
 const SALT = Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64')

@@ -1,7 +1,7 @@
 // kill -9 of an aedes process, and of the broker under it: what was acknowledged stays, sessions go
 // on, and wills go out.
 import test, { type ExecutionContext } from 'ava'
-import { mqttClient, persistent, type TestClient } from '../support/mqtt.ts'
+import { mqttClient, persistent, type TestClient } from '../support/mqtt/mqtt.ts'
 import { spawnServer } from '../support/server.ts'
 import { eventually } from '../support/waiting.ts'
 import { type SpawnedAedes, spawnAedes } from './spawned-aedes.ts'

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { Aedes, type AedesOptions } from 'aedes'
 import type { ExecutionContext } from 'ava'
 import { type AedesBroker, createEmitter, createPersistence } from '../../src/aedes/index.ts'
-import { type ClientShape, mqttClient, type TestClient } from '../support/mqtt.ts'
+import { type ClientShape, mqttClient, type TestClient } from '../support/mqtt/mqtt.ts'
 
 export interface RunningAedes {
   readonly aedes: Aedes

@@ -11,8 +11,8 @@ import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
 import type { Broker } from '../../src/port/broker.ts'
 import { newMessage, queueOf, topicOf } from '../support/broker.ts'
-import { startMaster, startSlave } from '../support/master-and-slave.ts'
 import { overridden } from '../support/overridden.ts'
+import { startMaster, startSlave } from '../support/store/master-and-slave.ts'
 import { eventually } from '../support/waiting.ts'
 
 test('a state that a slave refuses is not there, and hides none of its master', async (t) => {

@@ -11,7 +11,7 @@ import type { Config } from '../../src/config.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { RecordedTerminal } from '../support/recorded-terminal.ts'
 import { TRIVET } from '../support/server.ts'
-import { textOf } from '../support/sources.ts'
+import { textOf } from '../support/sources/sources.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 interface Run {

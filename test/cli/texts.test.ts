@@ -4,7 +4,7 @@ import { messageLine } from '../../src/cli/message-text.ts'
 import { troubles } from '../../src/cli/status.ts'
 import type { BrokerState } from '../../src/client/index.ts'
 import { FOLLOWS_MASTER } from '../../src/model/status.ts'
-import { textOf } from '../support/sources.ts'
+import { textOf } from '../support/sources/sources.ts'
 
 const healthy: BrokerState = {
   version: 'V5_3_3',

@@ -9,7 +9,7 @@ import {
 } from '../../src/client/index.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { startFakeRocketmq } from '../support/fake-rocketmq.ts'
+import { startFakeRocketmq } from '../support/native/fake-rocketmq.ts'
 import { G, pair } from './pairing.ts'
 
 /** An address of loopback where nothing listens. */

@@ -4,7 +4,7 @@ import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { decodeHeartbeat } from '../../src/remoting/requests/clients.ts'
 import { decodeLockRequest, encodeLockedQueues } from '../../src/remoting/requests/queue-locks.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { type FakeRocketmq, startFakeRocketmq } from '../support/fake-rocketmq.ts'
+import { type FakeRocketmq, startFakeRocketmq } from '../support/native/fake-rocketmq.ts'
 import { errorsOf, G, pair, pulls, quiet, sharesOf, turn, until, untilWith } from './pairing.ts'
 
 const heartbeats = (fake: FakeRocketmq) =>

@@ -12,7 +12,7 @@ import {
   objectAt,
   parseObject,
 } from '../../src/remoting/json/json-members.ts'
-import { fields } from '../support/native-front-end.ts'
+import { fields } from '../support/native/native-front-end.ts'
 import { startServer } from '../support/server.ts'
 import { latch } from '../support/waiting.ts'
 

@@ -5,7 +5,11 @@ import { type Client, type ConnectOptions, connect, type Status } from '../../sr
 import type { Clock } from '../../src/clock.ts'
 import { REQUEST } from '../../src/remoting/codes.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { type FakeOptions, type FakeRocketmq, startFakeRocketmq } from '../support/fake-rocketmq.ts'
+import {
+  type FakeOptions,
+  type FakeRocketmq,
+  startFakeRocketmq,
+} from '../support/native/fake-rocketmq.ts'
 
 export interface Pair {
   readonly fake: FakeRocketmq

@@ -5,7 +5,11 @@ import { BATCH_MESSAGES_MAX } from '../../src/remoting/batch-body.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { type Command, isOneWay } from '../../src/remoting/command.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { type FakeOptions, type FakeRocketmq, startFakeRocketmq } from '../support/fake-rocketmq.ts'
+import {
+  type FakeOptions,
+  type FakeRocketmq,
+  startFakeRocketmq,
+} from '../support/native/fake-rocketmq.ts'
 import { turn } from './pairing.ts'
 
 async function pair(

@@ -3,7 +3,7 @@ import type { Delivery } from '../../src/client/index.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { PULL_FLAG } from '../../src/remoting/requests/pull.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import type { FakeRocketmq } from '../support/fake-rocketmq.ts'
+import type { FakeRocketmq } from '../support/native/fake-rocketmq.ts'
 import { closed, errorsOf, G, pair, pulls, quiet, until, untilWith } from './pairing.ts'
 
 /** Offsets that commits of their own told for the topic, in order. */

@@ -10,7 +10,7 @@ import type { Routes } from '../../src/client/routes/routes.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { dial } from '../../src/remoting/connection.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { startFrontEnd } from '../support/native-front-end.ts'
+import { startFrontEnd } from '../support/native/native-front-end.ts'
 import { overridden } from '../support/overridden.ts'
 
 /** Two masters; what `b` is to change fails while `isFull`, and it is not there while `isAway`. */

@@ -8,8 +8,8 @@ import {
 } from '../../src/client/index.ts'
 import { REQUEST } from '../../src/remoting/codes.ts'
 import { drain } from '../support/broker.ts'
-import { startFakeRocketmq } from '../support/fake-rocketmq.ts'
-import { type NativeFrontEnd, startFrontEnd } from '../support/native-front-end.ts'
+import { startFakeRocketmq } from '../support/native/fake-rocketmq.ts'
+import { type NativeFrontEnd, startFrontEnd } from '../support/native/native-front-end.ts'
 
 const CHECK_MS = 31_000
 

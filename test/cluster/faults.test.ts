@@ -9,7 +9,7 @@ import { REQUEST } from '../../src/remoting/codes.ts'
 import { encodeClusterInfo } from '../../src/remoting/requests/route.ts'
 import { newMessage, receiptsOf, receiveRequest, topicOf } from '../support/broker.ts'
 import { pem, SERVER_TLS } from '../support/certificates.ts'
-import { startFakeRocketmq } from '../support/fake-rocketmq.ts'
+import { startFakeRocketmq } from '../support/native/fake-rocketmq.ts'
 import { RunningClock } from '../support/running-clock.ts'
 import { startServer } from '../support/server.ts'
 

@@ -2,11 +2,11 @@
 // about and nothing more. And one client id that connects to two gateways at once.
 import test, { type ExecutionContext } from 'ava'
 import { PERM_READ, PERM_READ_WRITE, PERM_WRITE } from '../../src/model/topic.ts'
-import { amqp } from '../conformance/drivers/amqp.ts'
-import { mqtt } from '../conformance/drivers/mqtt.ts'
+import { amqp } from '../conformance/gateway/drivers/amqp.ts'
+import { mqtt } from '../conformance/gateway/drivers/mqtt.ts'
 import { topicOf } from '../support/broker.ts'
-import { ack, connect, subscribe } from '../support/mqtt-packets.ts'
-import { RawPeer } from '../support/raw-peer.ts'
+import { ack, connect, subscribe } from '../support/mqtt/mqtt-packets.ts'
+import { RawPeer } from '../support/peers/raw-peer.ts'
 import { startServer } from '../support/server.ts'
 import { eventually } from '../support/waiting.ts'
 

@@ -1,7 +1,7 @@
 // The Broker port over the embedded broker.
 import test from 'ava'
+import { type EmbeddedTest, startEmbedded } from './broker/embedded.ts'
 import { brokerSuite } from './broker.ts'
-import { type EmbeddedTest, startEmbedded } from './broker-embedded.ts'
 
 let embedded: EmbeddedTest
 const endings: (() => unknown)[] = []

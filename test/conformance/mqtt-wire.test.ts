@@ -3,9 +3,9 @@
 // may pass unnoticed.
 import { join } from 'node:path'
 import test from 'ava'
+import { clearRetained, loadWireCases, runWireCase } from '../support/mqtt/wire-sequences.ts'
 import { startServer } from '../support/server.ts'
-import { ROOT } from '../support/sources.ts'
-import { clearRetained, loadWireCases, runWireCase } from '../support/wire-sequences.ts'
+import { ROOT } from '../support/sources/sources.ts'
 
 const DIRECTORY = join(ROOT, '..', 'shared', 'conformance', 'mqtt-wire')
 

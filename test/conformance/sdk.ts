@@ -2,13 +2,13 @@
 // the interop tests. One suite for both says that the protocol between them is the real one.
 import test, { type ExecutionContext } from 'ava'
 import { type Client, type ConnectOptions, connect } from '../../src/client/index.ts'
-import { consuming, inOrder, retrying, sharing } from './sdk-consuming.ts'
-import { survives } from './sdk-crash.ts'
-import { popping } from './sdk-popping.ts'
-import { administration, reading } from './sdk-reading.ts'
-import { sending } from './sdk-sending.ts'
-import { nameOf } from './sdk-support.ts'
-import { transactions } from './sdk-transactions.ts'
+import { consuming, inOrder, retrying, sharing } from './sdk/consuming.ts'
+import { survives } from './sdk/crash.ts'
+import { popping } from './sdk/popping.ts'
+import { administration, reading } from './sdk/reading.ts'
+import { sending } from './sdk/sending.ts'
+import { nameOf } from './sdk/support.ts'
+import { transactions } from './sdk/transactions.ts'
 
 export interface Peer {
   readonly nameServer: string

@@ -6,7 +6,7 @@ import { encodeProperties } from '../../src/model/properties.ts'
 import { RecordView } from '../../src/model/record.ts'
 import type { MessageStore, StoreDraft } from '../../src/store/store.ts'
 import type { FakeClock } from '../support/fake-clock.ts'
-import { draft } from '../support/store-contents.ts'
+import { draft } from '../support/store/store-contents.ts'
 
 const START_MS = 1_700_000_000_000
 

@@ -14,9 +14,9 @@ import { COMMANDS } from '../../src/cli/commands.ts'
 import { connect } from '../../src/client/index.ts'
 import { type ConfigInput, configOf } from '../../src/config.ts'
 import { checkExposure } from '../../src/exposure.ts'
-import { connectRhea } from '../support/rhea-client.ts'
+import { connectRhea } from '../support/amqp/rhea-client.ts'
 import { plainEnv, spawnServer, startServer, TRIVET } from '../support/server.ts'
-import { ROOT, sources, textOf } from '../support/sources.ts'
+import { ROOT, sources, textOf } from '../support/sources/sources.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const run = promisify(execFile)

@@ -1,6 +1,6 @@
 // The board for Grafana: what it asks for is there by these names and labels.
 import test from 'ava'
-import { textOf } from '../support/sources.ts'
+import { textOf } from '../support/sources/sources.ts'
 
 interface Panel {
   readonly id: number

@@ -7,10 +7,10 @@ import { COMMANDS } from '../../src/cli/commands.ts'
 import { connect } from '../../src/client/index.ts'
 import { configOf, settings } from '../../src/config.ts'
 import { LAYOUT_VERSION } from '../../src/store/disk/data-directory.ts'
-import { allDeclared, numbersPage } from '../support/numbers-page.ts'
-import { connectRhea } from '../support/rhea-client.ts'
+import { connectRhea } from '../support/amqp/rhea-client.ts'
 import { plainEnv, startServer, TRIVET } from '../support/server.ts'
-import { codeOf, sources, textOf } from '../support/sources.ts'
+import { allDeclared, numbersPage } from '../support/sources/numbers-page.ts'
+import { codeOf, sources, textOf } from '../support/sources/sources.ts'
 
 // Pages for operators name settings, commands and numbers that there are.
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { startServer } from '../support/server.ts'
-import { ROOT, textOf } from '../support/sources.ts'
+import { ROOT, textOf } from '../support/sources/sources.ts'
 
 const run = promisify(execFile)
 const PAGES = ['docs/reference/sdk.md', 'docs/start/in-process.md', 'docs/start/aedes.md']

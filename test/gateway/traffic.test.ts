@@ -1,9 +1,9 @@
 // What the front-ends of one server count.
 import test from 'ava'
 import { connect } from '../../src/client/index.ts'
-import { mqttClient, persistent } from '../support/mqtt.ts'
+import { connectRhea } from '../support/amqp/rhea-client.ts'
+import { mqttClient, persistent } from '../support/mqtt/mqtt.ts'
 import { numberOf } from '../support/numbers.ts'
-import { connectRhea } from '../support/rhea-client.ts'
 import { startServer } from '../support/server.ts'
 
 test('messages in and out, their bytes and times are counted for each protocol', async (t) => {

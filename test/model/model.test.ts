@@ -17,7 +17,7 @@ import { SQL_DEPTH_MAX } from '../../src/model/sql92/expression.ts'
 import { parseSelector, parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
 import { NUMBER_CHARS_MAX } from '../../src/model/sql92/value.ts'
 import { tagHash } from '../../src/model/tag-filter.ts'
-import { ROOT } from '../support/sources.ts'
+import { ROOT } from '../support/sources/sources.ts'
 
 test('a view reads the bytes that it was asked for, not those of the call before', (t) => {
   const all = Buffer.from([1, 2, 3, 4, 5, 6, 7, 8])

@@ -6,8 +6,8 @@ import { type Command, decodeCommand, encodeCommand } from '../../src/remoting/c
 import { CODEC_JSON } from '../../src/remoting/frame.ts'
 import { encodeRegistration } from '../../src/remoting/requests/registration.ts'
 import { decodeRoute } from '../../src/remoting/requests/route.ts'
-import { startNameServer } from '../support/name-server.ts'
-import { RawPeer } from '../support/raw-peer.ts'
+import { startNameServer } from '../support/native/name-server.ts'
+import { RawPeer } from '../support/peers/raw-peer.ts'
 
 const JAVA = { language: 'JAVA', version: 479 }
 const MISSING = 'missing'

@@ -6,7 +6,7 @@ import { silentLogger } from '../../src/log.ts'
 import type { TopicDefinition } from '../../src/model/topic.ts'
 import { Registrar, type RegistrarOptions } from '../../src/namesrv/registrar.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { startNameServer } from '../support/name-server.ts'
+import { startNameServer } from '../support/native/name-server.ts'
 
 const topic = (name: string): TopicDefinition => ({
   name,

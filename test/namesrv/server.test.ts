@@ -9,9 +9,9 @@ import type { RemotingConnection } from '../../src/remoting/connection.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { GENEROUS_LIMITS } from '../support/front-end.ts'
 import { LogLines } from '../support/log-lines.ts'
-import { startNameServer } from '../support/name-server.ts'
-import { RawPeer } from '../support/raw-peer.ts'
-import { StillSocket } from '../support/still-socket.ts'
+import { startNameServer } from '../support/native/name-server.ts'
+import { RawPeer } from '../support/peers/raw-peer.ts'
+import { StillSocket } from '../support/peers/still-socket.ts'
 
 const fields = (values: Record<string, string>): Map<string, string> =>
   new Map(Object.entries(values))

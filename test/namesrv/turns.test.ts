@@ -5,9 +5,9 @@ import { RouteTable } from '../../src/namesrv/route-table.ts'
 import { NameServer } from '../../src/namesrv/server.ts'
 import { encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { startNameServer } from '../support/name-server.ts'
-import { RawPeer } from '../support/raw-peer.ts'
-import { StillSocket } from '../support/still-socket.ts'
+import { startNameServer } from '../support/native/name-server.ts'
+import { RawPeer } from '../support/peers/raw-peer.ts'
+import { StillSocket } from '../support/peers/still-socket.ts'
 import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
 
 const TOPICS = 300

@@ -4,11 +4,11 @@ import { connect as dial, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { Connections, type Leaving } from '../../src/net/connections.ts'
 import { encodeCommand, requestHeader } from '../../src/remoting/command.ts'
+import { begin, handshake } from '../support/amqp/raw-amqp.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { connect } from '../support/mqtt-packets.ts'
-import { begin, handshake } from '../support/raw-amqp.ts'
+import { connect } from '../support/mqtt/mqtt-packets.ts'
+import { StillSocket } from '../support/peers/still-socket.ts'
 import { startServer } from '../support/server.ts'
-import { StillSocket } from '../support/still-socket.ts'
 
 interface Peer extends Leaving {
   isBusy: boolean

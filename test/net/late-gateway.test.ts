@@ -4,7 +4,7 @@ import { silentLogger } from '../../src/log.ts'
 import { LateGateway } from '../../src/net/late-gateway.ts'
 import type { Gateway, GatewaySocket } from '../../src/port/gateway.ts'
 import { LogLines } from '../support/log-lines.ts'
-import { StillSocket } from '../support/still-socket.ts'
+import { StillSocket } from '../support/peers/still-socket.ts'
 
 class Served implements Gateway {
   readonly protocol = 'amqp'

@@ -23,7 +23,7 @@ import {
   type HeaderCodec,
 } from '../../src/remoting/frame.ts'
 import { inflateBody } from '../../src/remoting/inflated-body.ts'
-import { decodeMessages } from '../support/wire-message.ts'
+import { decodeMessages } from '../support/native/wire-message.ts'
 
 /** Splits `chunks` and answers each frame as [codec, header, body]. */
 function split(chunks: readonly Buffer[], bytesMax = FRAME_BYTES_MAX): [number, string, string][] {

@@ -3,8 +3,8 @@ import { systemClock } from '../../src/clock.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import type { Command } from '../../src/remoting/command.ts'
 import { dial } from '../../src/remoting/connection.ts'
-import { mqttClient } from '../support/mqtt.ts'
-import { connectRhea } from '../support/rhea-client.ts'
+import { connectRhea } from '../support/amqp/rhea-client.ts'
+import { mqttClient } from '../support/mqtt/mqtt.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 /** A SYNC_MASTER that no slave follows. */

@@ -1,7 +1,7 @@
 // Elections through everything that goes wrong, in virtual time. A failing seed is printed; run it
 // alone with TRIVET_SEED=<seed>, or more of them with TRIVET_SEEDS=<count>.
 import test from 'ava'
-import { ElectionSimulation } from '../support/election-simulation.ts'
+import { ElectionSimulation } from '../support/simulation/election-simulation.ts'
 
 const chosenSeed = process.env['TRIVET_SEED']
 const SEEDS = Number(process.env['TRIVET_SEEDS'] ?? 60)

@@ -10,8 +10,8 @@ import {
   encodeCandidate,
 } from '../../src/replication/election/group-state.ts'
 import { Random } from '../support/random.ts'
-import { SimulatedEtcd } from '../support/simulated-etcd.ts'
-import { MachineClock, VirtualTime } from '../support/virtual-time.ts'
+import { SimulatedEtcd } from '../support/simulation/simulated-etcd.ts'
+import { MachineClock, VirtualTime } from '../support/simulation/virtual-time.ts'
 
 const LEASE_MS = 1_000
 const STEP_MS = 50

@@ -4,8 +4,8 @@ import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { BATCH_BYTES_MAX } from '../../src/store/log/following.ts'
-import { sameBytes, startMaster, startSlave } from '../support/master-and-slave.ts'
-import { draft } from '../support/store-contents.ts'
+import { sameBytes, startMaster, startSlave } from '../support/store/master-and-slave.ts'
+import { draft } from '../support/store/store-contents.ts'
 import { eventually } from '../support/waiting.ts'
 
 const ASYNC = { replicas: { isSync: false } }

@@ -17,8 +17,8 @@ import {
 import type { AppendGroup } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
-import { startMaster, startSlave, type TestMaster } from '../support/master-and-slave.ts'
-import { draft } from '../support/store-contents.ts'
+import { startMaster, startSlave, type TestMaster } from '../support/store/master-and-slave.ts'
+import { draft } from '../support/store/store-contents.ts'
 import { eventually } from '../support/waiting.ts'
 
 const ASYNC = { replicas: { isSync: false } }

@@ -2,8 +2,8 @@ import test from 'ava'
 import { Unconfirmed } from '../../src/errors.ts'
 import type { LogPosition } from '../../src/model/positions.ts'
 import type { Appended } from '../../src/store/store.ts'
-import { startMaster, startSlave } from '../support/master-and-slave.ts'
-import { draft } from '../support/store-contents.ts'
+import { startMaster, startSlave } from '../support/store/master-and-slave.ts'
+import { draft } from '../support/store/store-contents.ts'
 import { eventually } from '../support/waiting.ts'
 
 const one = (text: string) => ({ messages: [draft('A', text)] })

@@ -6,10 +6,10 @@ import { whyAnew } from '../../src/replication/opening.ts'
 import { EPOCHS_AHEAD } from '../../src/replication/promotion.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
-import { sameBytes, startMaster, startSlave } from '../support/master-and-slave.ts'
 import { overridden } from '../support/overridden.ts'
 import { freePort, startServer } from '../support/server.ts'
-import { draft } from '../support/store-contents.ts'
+import { sameBytes, startMaster, startSlave } from '../support/store/master-and-slave.ts'
+import { draft } from '../support/store/store-contents.ts'
 import { eventually } from '../support/waiting.ts'
 
 const ASYNC = { replicas: { isSync: false } }

@@ -1,7 +1,7 @@
 // Copies of a log that part, and are one again. A failing seed is printed; run it alone with
 // TRIVET_SEED=<seed>, or more of them with TRIVET_SEEDS=<count>.
 import test from 'ava'
-import { DivergentLogs } from '../support/divergent-logs.ts'
+import { DivergentLogs } from '../support/simulation/divergent-logs.ts'
 
 const chosenSeed = process.env['TRIVET_SEED']
 const SEEDS = Number(process.env['TRIVET_SEEDS'] ?? 60)

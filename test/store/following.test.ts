@@ -3,7 +3,7 @@ import { BrokerError } from '../../src/errors.ts'
 import { logPosition } from '../../src/model/positions.ts'
 import type { FrameBatch } from '../../src/store/log/following.ts'
 import { FRAME_HEADER_BYTES, headerAt } from '../../src/store/log/frame.ts'
-import { LogSimulation } from '../support/log-simulation.ts'
+import { LogSimulation } from '../support/simulation/log-simulation.ts'
 
 function opened(options: Partial<ConstructorParameters<typeof LogSimulation>[0]> = {}) {
   const simulation = new LogSimulation({ seed: 7, ...options })

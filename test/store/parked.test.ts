@@ -8,8 +8,8 @@ import {
   load,
   openSmall,
   SEGMENT_BYTES,
-} from '../support/small-store.ts'
-import { draft } from '../support/store-contents.ts'
+} from '../support/store/small-store.ts'
+import { draft } from '../support/store/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
 

@@ -11,7 +11,7 @@ import { ConsumeQueue } from '../../src/store/views/consume-queue.ts'
 import { liveBlocks } from '../../src/store/views/live-blocks.ts'
 import { recordCheck } from '../../src/store/views/record-scan.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { draft } from '../support/store-contents.ts'
+import { draft } from '../support/store/store-contents.ts'
 
 const QUEUES = 20
 const MESSAGES = 16

@@ -4,9 +4,9 @@ import { BrokerError } from '../../src/errors.ts'
 import { logPosition } from '../../src/model/positions.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
 import { FRAME_HEADER_BYTES, headerAt, writeFrameHeader } from '../../src/store/log/frame.ts'
-import { framesOf } from '../support/log-frames.ts'
-import { LogSimulation } from '../support/log-simulation.ts'
-import { SimulatedCrash } from '../support/simulated-disk.ts'
+import { LogSimulation } from '../support/simulation/log-simulation.ts'
+import { SimulatedCrash } from '../support/simulation/simulated-disk.ts'
+import { framesOf } from '../support/store/log-frames.ts'
 
 const FIRST = '/log/00000000000000000000'
 

@@ -1,8 +1,8 @@
 // A store that follows another one through kills of either side. A failing seed is printed; run it
 // alone with TRIVET_SEED=<seed>, or more of them with TRIVET_SEEDS=<count>.
 import test, { type ExecutionContext } from 'ava'
-import { ReplicaSimulation } from '../support/replica-simulation.ts'
-import type { StoreSimulationOptions } from '../support/store-simulation.ts'
+import { ReplicaSimulation } from '../support/simulation/replica-simulation.ts'
+import type { StoreSimulationOptions } from '../support/simulation/store-simulation.ts'
 
 const chosenSeed = process.env['TRIVET_SEED']
 const chosenCount = process.env['TRIVET_SEEDS']

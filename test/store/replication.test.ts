@@ -8,10 +8,10 @@ import { RecordView } from '../../src/model/record.ts'
 import { openStoreIn } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
-import { SimulatedDisk } from '../support/simulated-disk.ts'
-import { contentsOf, draft, fill } from '../support/store-contents.ts'
+import { MemoryPlace } from '../support/simulation/memory-key-value.ts'
+import { SimulatedDisk } from '../support/simulation/simulated-disk.ts'
+import { contentsOf, draft, fill } from '../support/store/store-contents.ts'
 
 const HOUR_MS = 3_600_000
 

@@ -11,8 +11,8 @@ import { nodeDisk } from '../../src/store/disk/node-disk.ts'
 import type { AppendGroup, MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
-import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
+import { MemoryPlace } from '../support/simulation/memory-key-value.ts'
 import {
   checkRetention,
   DAY_MS,
@@ -22,8 +22,8 @@ import {
   openSmall,
   pass,
   SEGMENT_BYTES,
-} from '../support/small-store.ts'
-import { draft } from '../support/store-contents.ts'
+} from '../support/store/small-store.ts'
+import { draft } from '../support/store/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { endSlicesAtOnce } from '../support/turns.ts'
 import { eventually } from '../support/waiting.ts'

@@ -1,9 +1,9 @@
 import { silentLogger } from '../../src/log.ts'
 import { openStoreIn } from '../../src/store/open.ts'
 import { storeSuite } from '../conformance/store.ts'
-import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
-import { SimulatedDisk } from '../support/simulated-disk.ts'
+import { MemoryPlace } from '../support/simulation/memory-key-value.ts'
+import { SimulatedDisk } from '../support/simulation/simulated-disk.ts'
 
 storeSuite('simulated', async () => {
   const random = new Random(1)

@@ -3,7 +3,10 @@
 // TRIVET_SEEDS=<count>.
 import test, { type ExecutionContext } from 'ava'
 import { Random } from '../support/random.ts'
-import { StoreSimulation, type StoreSimulationOptions } from '../support/store-simulation.ts'
+import {
+  StoreSimulation,
+  type StoreSimulationOptions,
+} from '../support/simulation/store-simulation.ts'
 
 const chosenSeed = process.env['TRIVET_SEED']
 const chosenCount = process.env['TRIVET_SEEDS']

@@ -8,10 +8,10 @@ import { openStoreIn } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
-import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
-import { SimulatedDisk } from '../support/simulated-disk.ts'
-import { draft } from '../support/store-contents.ts'
+import { MemoryPlace } from '../support/simulation/memory-key-value.ts'
+import { SimulatedDisk } from '../support/simulation/simulated-disk.ts'
+import { draft } from '../support/store/store-contents.ts'
 
 const KIB = 1024
 /** What the keys of the blocks of queues begin with. */

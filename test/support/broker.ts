@@ -24,7 +24,7 @@ import type { Broker } from '../../src/port/broker.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from './fake-clock.ts'
-import { type Faults, faultyStore } from './faulty-store.ts'
+import { type Faults, faultyStore } from './store/faulty-store.ts'
 import { type Teardown, tempDir } from './temp-dir.ts'
 
 const SEGMENT_BYTES = 4 * 1024 * 1024

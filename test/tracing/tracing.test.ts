@@ -1,9 +1,9 @@
 // Traces of messages across protocols, sent to a real receiver of OTLP.
 import test from 'ava'
 import { connect } from '../../src/client/index.ts'
-import { mqttClient } from '../support/mqtt.ts'
-import { otlpReceiver } from '../support/otlp-receiver.ts'
-import { connectRhea } from '../support/rhea-client.ts'
+import { connectRhea } from '../support/amqp/rhea-client.ts'
+import { mqttClient } from '../support/mqtt/mqtt.ts'
+import { otlpReceiver } from '../support/peers/otlp-receiver.ts'
 import { startServer } from '../support/server.ts'
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c'

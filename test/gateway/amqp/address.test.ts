@@ -9,8 +9,8 @@ import {
   parseAddress,
   type StartAt,
 } from '../../../src/gateway/amqp/address.ts'
-import { startAmqp } from '../../support/amqp-server.ts'
-import { ROOT, textOf } from '../../support/sources.ts'
+import { startAmqp } from '../../support/amqp/amqp-server.ts'
+import { ROOT, textOf } from '../../support/sources/sources.ts'
 
 const brief = (text: string): Record<string, unknown> => {
   const { filter, ...rest } = parseAddress(text)

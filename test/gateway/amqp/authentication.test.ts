@@ -4,10 +4,11 @@ import type { User } from '../../../src/access/known-users.ts'
 import { makeScramKeys, scramText } from '../../../src/access/secrets/scram-keys.ts'
 import { BrokerError } from '../../../src/errors.ts'
 import { SaslExchange } from '../../../src/gateway/amqp/sasl.ts'
-import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
-import { cheapHash } from '../../support/cheap-password.ts'
-import { FakeClock } from '../../support/fake-clock.ts'
-import { hangingAuth } from '../../support/hanging-auth.ts'
+import {
+  type AmqpServer,
+  type AmqpServerOptions,
+  startAmqp,
+} from '../../support/amqp/amqp-server.ts'
 import {
   AMQP_HEADER,
   begin,
@@ -15,10 +16,13 @@ import {
   frame,
   SASL_HEADER,
   saslFrame,
-} from '../../support/raw-amqp.ts'
-import { connectRhea } from '../../support/rhea-client.ts'
-import { ScramClient } from '../../support/scram-client.ts'
-import { StillSocket } from '../../support/still-socket.ts'
+} from '../../support/amqp/raw-amqp.ts'
+import { connectRhea } from '../../support/amqp/rhea-client.ts'
+import { cheapHash } from '../../support/cheap-password.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { hangingAuth } from '../../support/hanging-auth.ts'
+import { ScramClient } from '../../support/peers/scram-client.ts'
+import { StillSocket } from '../../support/peers/still-socket.ts'
 import { eventually } from '../../support/waiting.ts'
 
 const PASSWORD = 'correct horse'

@@ -3,8 +3,11 @@
 import test, { type ExecutionContext } from 'ava'
 import rhea from 'rhea'
 import { DECODE_DEPTH_MAX } from '../../../src/gateway/amqp/limits.ts'
-import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
-import { FakeClock } from '../../support/fake-clock.ts'
+import {
+  type AmqpServer,
+  type AmqpServerOptions,
+  startAmqp,
+} from '../../support/amqp/amqp-server.ts'
 import {
   AMQP_HEADER,
   attachReceiver,
@@ -21,8 +24,9 @@ import {
   saslFrame,
   source,
   transfer,
-} from '../../support/raw-amqp.ts'
-import { connectRhea } from '../../support/rhea-client.ts'
+} from '../../support/amqp/raw-amqp.ts'
+import { connectRhea } from '../../support/amqp/rhea-client.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 import { eventually } from '../../support/waiting.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')

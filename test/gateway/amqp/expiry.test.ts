@@ -2,10 +2,10 @@
 import test from 'ava'
 import { PROPERTY } from '../../../src/model/properties.ts'
 import { recordsOf } from '../../../src/model/record.ts'
-import { startAmqp } from '../../support/amqp-server.ts'
+import { startAmqp } from '../../support/amqp/amqp-server.ts'
+import { connectRhea } from '../../support/amqp/rhea-client.ts'
 import { newMessage, pullRequest, topicOf } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { connectRhea } from '../../support/rhea-client.ts'
 
 test('the ttl of a message is obeyed, and counted down on its way out', async (t) => {
   const clock = new FakeClock()

@@ -3,8 +3,8 @@
 import test from 'ava'
 import rhea from 'rhea'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
-import { startAmqp } from '../../support/amqp-server.ts'
-import { bodyText, connectRhea, next, type RheaReceiver } from '../../support/rhea-client.ts'
+import { startAmqp } from '../../support/amqp/amqp-server.ts'
+import { bodyText, connectRhea, next, type RheaReceiver } from '../../support/amqp/rhea-client.ts'
 import { eventually } from '../../support/waiting.ts'
 import { inFlight, lag, numbered, publish, setup, texts } from './receiving.ts'
 

@@ -11,7 +11,7 @@ import {
 import { InboundMessage } from '../../../src/gateway/amqp/messages/inbound-message.ts'
 import { OutboundMessage } from '../../../src/gateway/amqp/messages/outbound-message.ts'
 import { encodeProperties, PROPERTY } from '../../../src/model/properties.ts'
-import { startAmqp } from '../../support/amqp-server.ts'
+import { startAmqp } from '../../support/amqp/amqp-server.ts'
 import {
   attachReceiver,
   attachSender,
@@ -22,8 +22,8 @@ import {
   handshake,
   type RawPeer,
   transfer,
-} from '../../support/raw-amqp.ts'
-import { connectRhea } from '../../support/rhea-client.ts'
+} from '../../support/amqp/raw-amqp.ts'
+import { connectRhea } from '../../support/amqp/rhea-client.ts'
 import { recordOf } from './message-bytes.ts'
 
 // Credits and windows are any uint: what a peer grants beyond 2^31 is as good as less.

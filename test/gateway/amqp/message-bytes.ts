@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import type { InboundMessage } from '../../../src/gateway/amqp/messages/inbound-message.ts'
 import { RecordView, recordBytes, writeRecord } from '../../../src/model/record.ts'
-import { anyValue, encoded, scalar, rheaTypes as t } from './values.ts'
+import { anyValue, encoded, scalar, rheaTypes as t } from './codec/values.ts'
 
 export const section = (code: number, value: { value: unknown }): Buffer =>
   Buffer.concat([Buffer.from([0, 0x53, code]), encoded(value)])

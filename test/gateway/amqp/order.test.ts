@@ -2,8 +2,8 @@
 // receiver of a group has them as they were sent, over a topic of four queues.
 import test from 'ava'
 import type { Broker } from '../../../src/port/broker.ts'
-import { startAmqp } from '../../support/amqp-server.ts'
-import { bodyText, connectRhea, type RheaReceiver } from '../../support/rhea-client.ts'
+import { startAmqp } from '../../support/amqp/amqp-server.ts'
+import { bodyText, connectRhea, type RheaReceiver } from '../../support/amqp/rhea-client.ts'
 import { numbered, setup } from './receiving.ts'
 
 /** The queues of the topic that hold messages. */

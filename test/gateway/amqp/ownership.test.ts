@@ -2,8 +2,7 @@
 // the links of another.
 import test, { type ExecutionContext } from 'ava'
 import type { User } from '../../../src/access/known-users.ts'
-import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
-import { cheapHash } from '../../support/cheap-password.ts'
+import { type AmqpServerOptions, startAmqp } from '../../support/amqp/amqp-server.ts'
 import {
   AMQP_HEADER,
   attachReceiver,
@@ -20,7 +19,8 @@ import {
   saslFrame,
   source,
   transfer,
-} from '../../support/raw-amqp.ts'
+} from '../../support/amqp/raw-amqp.ts'
+import { cheapHash } from '../../support/cheap-password.ts'
 
 const user: User = {
   password: cheapHash('a'),

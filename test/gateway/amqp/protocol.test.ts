@@ -6,7 +6,7 @@ import { BrokerError } from '../../../src/errors.ts'
 import { recordsOf } from '../../../src/model/record.ts'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
 import type { Broker } from '../../../src/port/broker.ts'
-import { startAmqp } from '../../support/amqp-server.ts'
+import { startAmqp } from '../../support/amqp/amqp-server.ts'
 import {
   AMQP_HEADER,
   accepted,
@@ -24,7 +24,7 @@ import {
   type RawPeer,
   SASL_HEADER,
   transfer,
-} from '../../support/raw-amqp.ts'
+} from '../../support/amqp/raw-amqp.ts'
 import { eventually } from '../../support/waiting.ts'
 
 async function bodies(broker: Broker, topic: string): Promise<string[]> {

@@ -5,8 +5,13 @@ import { systemClock } from '../../../src/clock.ts'
 import { ANY_QUEUE, type NewMessage } from '../../../src/model/message.ts'
 import { encodeProperties } from '../../../src/model/properties.ts'
 import type { Broker } from '../../../src/port/broker.ts'
-import { type AmqpServer, startAmqp } from '../../support/amqp-server.ts'
-import { bodyText, connectRhea, type Message, type RheaClient } from '../../support/rhea-client.ts'
+import { type AmqpServer, startAmqp } from '../../support/amqp/amqp-server.ts'
+import {
+  bodyText,
+  connectRhea,
+  type Message,
+  type RheaClient,
+} from '../../support/amqp/rhea-client.ts'
 
 export interface Setup extends AmqpServer {
   readonly client: RheaClient

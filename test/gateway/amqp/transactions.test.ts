@@ -6,10 +6,7 @@ import { BrokerError } from '../../../src/errors.ts'
 import { Transaction } from '../../../src/gateway/amqp/links/transaction.ts'
 import type { NewMessage, Receipt } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
-import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
-import { bodiesOf, newMessage, pullRequest } from '../../support/broker.ts'
-import { FakeClock } from '../../support/fake-clock.ts'
-import { overridden } from '../../support/overridden.ts'
+import { type AmqpServerOptions, startAmqp } from '../../support/amqp/amqp-server.ts'
 import {
   accepted,
   attachReceiver,
@@ -25,7 +22,7 @@ import {
   type RawPeer,
   source,
   transfer,
-} from '../../support/raw-amqp.ts'
+} from '../../support/amqp/raw-amqp.ts'
 import {
   binary,
   coordinator,
@@ -33,8 +30,11 @@ import {
   described,
   discharge,
   inTransaction,
-} from '../../support/raw-transactions.ts'
-import { bodyText, connectRhea } from '../../support/rhea-client.ts'
+} from '../../support/amqp/raw-transactions.ts'
+import { bodyText, connectRhea } from '../../support/amqp/rhea-client.ts'
+import { bodiesOf, newMessage, pullRequest } from '../../support/broker.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { overridden } from '../../support/overridden.ts'
 import { eventually } from '../../support/waiting.ts'
 import { inFlight, publish } from './receiving.ts'
 

@@ -2,9 +2,7 @@
 import test from 'ava'
 import type { Receipt } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
-import { startAmqp } from '../../support/amqp-server.ts'
-import { FakeClock } from '../../support/fake-clock.ts'
-import { overridden } from '../../support/overridden.ts'
+import { startAmqp } from '../../support/amqp/amqp-server.ts'
 import {
   accepted,
   attachReceiver,
@@ -15,8 +13,10 @@ import {
   frame,
   handshake,
   transfer,
-} from '../../support/raw-amqp.ts'
-import { coordinator, declare, inTransaction } from '../../support/raw-transactions.ts'
+} from '../../support/amqp/raw-amqp.ts'
+import { coordinator, declare, inTransaction } from '../../support/amqp/raw-transactions.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { overridden } from '../../support/overridden.ts'
 import { eventually } from '../../support/waiting.ts'
 import { numbered, publish } from './receiving.ts'
 

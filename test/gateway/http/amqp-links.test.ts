@@ -1,7 +1,7 @@
 // The links of AMQP clients, as the admin API tells of them.
 import test from 'ava'
+import { connectRhea } from '../../support/amqp/rhea-client.ts'
 import { ask } from '../../support/http.ts'
-import { connectRhea } from '../../support/rhea-client.ts'
 import { startServer } from '../../support/server.ts'
 
 type Json = Record<string, unknown>

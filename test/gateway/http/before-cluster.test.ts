@@ -2,7 +2,7 @@
 // cluster can, and says what a cluster cannot.
 import test, { type ExecutionContext } from 'ava'
 import { ask } from '../../support/http.ts'
-import { mqttClient } from '../../support/mqtt.ts'
+import { mqttClient } from '../../support/mqtt/mqtt.ts'
 import { startServer } from '../../support/server.ts'
 import { eventually } from '../../support/waiting.ts'
 

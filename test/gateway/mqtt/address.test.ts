@@ -11,7 +11,7 @@ import { checkGroupName } from '../../../src/model/names.ts'
 import { encodeProperties } from '../../../src/model/properties.ts'
 import { recordBytes, writeRecord } from '../../../src/model/record.ts'
 import { startBroker } from '../../support/broker.ts'
-import { textOf } from '../../support/sources.ts'
+import { textOf } from '../../support/sources/sources.ts'
 import { eventually } from '../../support/waiting.ts'
 
 test('a topic belongs to the RocketMQ topic of its first level, else to MQTT', async (t) => {

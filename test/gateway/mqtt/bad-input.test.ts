@@ -3,8 +3,8 @@ import test from 'ava'
 import { BODY_BYTES_DEFAULT } from '../../../src/model/limits.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { mqttClient, spawnMqtt, startMqtt } from '../../support/mqtt.ts'
-import { startMqttOver } from '../../support/mqtt-over-broker.ts'
+import { mqttClient, spawnMqtt, startMqtt } from '../../support/mqtt/mqtt.ts'
+import { startMqttOver } from '../../support/mqtt/mqtt-over-broker.ts'
 import {
   ack,
   connect,
@@ -15,9 +15,9 @@ import {
   subscribe,
   u16,
   varint,
-} from '../../support/mqtt-packets.ts'
+} from '../../support/mqtt/mqtt-packets.ts'
 import { overridden } from '../../support/overridden.ts'
-import { RawPeer } from '../../support/raw-peer.ts'
+import { RawPeer } from '../../support/peers/raw-peer.ts'
 import { rssMiB } from '../../support/rss.ts'
 
 const HUGE = varint(256 * 1024 * 1024 - 1)

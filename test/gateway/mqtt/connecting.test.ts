@@ -5,8 +5,8 @@ import { CONNECT_DECODED_FACTOR, CONNECTING_BYTES_MAX } from '../../../src/gatew
 import { withOwnBytes } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { hangingAuth } from '../../support/hanging-auth.ts'
-import { startMqtt } from '../../support/mqtt.ts'
-import { startMqttOver } from '../../support/mqtt-over-broker.ts'
+import { startMqtt } from '../../support/mqtt/mqtt.ts'
+import { startMqttOver } from '../../support/mqtt/mqtt-over-broker.ts'
 import {
   connect,
   PINGREQ,
@@ -14,9 +14,9 @@ import {
   publish,
   subscribe,
   unsubscribe,
-} from '../../support/mqtt-packets.ts'
+} from '../../support/mqtt/mqtt-packets.ts'
 import { overridden } from '../../support/overridden.ts'
-import { RawPeer } from '../../support/raw-peer.ts'
+import { RawPeer } from '../../support/peers/raw-peer.ts'
 import { eventually, latch } from '../../support/waiting.ts'
 
 // What waits for a CONNECT to be answered, when its connection ends before.

@@ -9,9 +9,15 @@ import {
   nextPayload,
   payloadsUntil,
   startCrashingMqtt,
-} from '../../support/mqtt-crash.ts'
-import { ack, DISCONNECT, publish, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
-import type { RawPeer } from '../../support/raw-peer.ts'
+} from '../../support/mqtt/mqtt-crash.ts'
+import {
+  ack,
+  DISCONNECT,
+  publish,
+  subscribe,
+  unsubscribe,
+} from '../../support/mqtt/mqtt-packets.ts'
+import type { RawPeer } from '../../support/peers/raw-peer.ts'
 
 const RETAIN = 1
 const DUP = 8

@@ -4,10 +4,17 @@ import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { BrokerError } from '../../../src/errors.ts'
 import { withOwnBytes } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
-import { mqttClient, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
-import { startMqttOver } from '../../support/mqtt-over-broker.ts'
-import { ack, connect, PINGREQ, PINGRESP, publish, subscribe } from '../../support/mqtt-packets.ts'
-import { RawPeer } from '../../support/raw-peer.ts'
+import { mqttClient, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt/mqtt.ts'
+import { startMqttOver } from '../../support/mqtt/mqtt-over-broker.ts'
+import {
+  ack,
+  connect,
+  PINGREQ,
+  PINGRESP,
+  publish,
+  subscribe,
+} from '../../support/mqtt/mqtt-packets.ts'
+import { RawPeer } from '../../support/peers/raw-peer.ts'
 import { rssMiB } from '../../support/rss.ts'
 
 const PAYLOAD_BYTES = 100_000

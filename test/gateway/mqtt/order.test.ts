@@ -5,8 +5,8 @@ import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { BrokerError } from '../../../src/errors.ts'
 import { withOwnBytes } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
-import { VERSIONS } from '../../support/mqtt.ts'
-import { type MqttOver, startMqttOver } from '../../support/mqtt-over-broker.ts'
+import { VERSIONS } from '../../support/mqtt/mqtt.ts'
+import { type MqttOver, startMqttOver } from '../../support/mqtt/mqtt-over-broker.ts'
 import {
   ack,
   connect,
@@ -15,10 +15,10 @@ import {
   publish,
   subscribe,
   unsubscribe,
-} from '../../support/mqtt-packets.ts'
+} from '../../support/mqtt/mqtt-packets.ts'
 import { numberOf } from '../../support/numbers.ts'
 import { overridden } from '../../support/overridden.ts'
-import { RawPeer } from '../../support/raw-peer.ts'
+import { RawPeer } from '../../support/peers/raw-peer.ts'
 
 const RETAIN = 1
 const DUP = 8

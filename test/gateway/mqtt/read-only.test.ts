@@ -1,9 +1,9 @@
 // While the log takes nothing, what a client asks for is refused for itself and the connection goes
 // on: a client that is cut off connects and asks again, for ever.
 import test, { type ExecutionContext } from 'ava'
-import { type CrashingMqtt, joined, startCrashingMqtt } from '../../support/mqtt-crash.ts'
-import { PINGREQ, publish, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
-import type { RawPeer } from '../../support/raw-peer.ts'
+import { type CrashingMqtt, joined, startCrashingMqtt } from '../../support/mqtt/mqtt-crash.ts'
+import { PINGREQ, publish, subscribe, unsubscribe } from '../../support/mqtt/mqtt-packets.ts'
+import type { RawPeer } from '../../support/peers/raw-peer.ts'
 
 const WEEK_SECONDS = Buffer.of(0x11, 0, 9, 0x3a, 0x80)
 const KEPT = { version: 5, clean: false, properties: WEEK_SECONDS } as const

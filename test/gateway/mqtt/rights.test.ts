@@ -3,10 +3,10 @@ import test from 'ava'
 import type { User } from '../../../src/access/known-users.ts'
 import { newMessage } from '../../support/broker.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
-import { mqttClient, VERSIONS } from '../../support/mqtt.ts'
-import { startMqttOver } from '../../support/mqtt-over-broker.ts'
-import { connect, PINGREQ, publish, subscribe } from '../../support/mqtt-packets.ts'
-import { RawPeer } from '../../support/raw-peer.ts'
+import { mqttClient, VERSIONS } from '../../support/mqtt/mqtt.ts'
+import { startMqttOver } from '../../support/mqtt/mqtt-over-broker.ts'
+import { connect, PINGREQ, publish, subscribe } from '../../support/mqtt/mqtt-packets.ts'
+import { RawPeer } from '../../support/peers/raw-peer.ts'
 
 const none = { admin: false, publish: [], consume: [], create: [] }
 const users = async (): Promise<Record<string, User>> => ({

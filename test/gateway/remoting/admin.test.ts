@@ -22,7 +22,13 @@ import {
   decodeTopicTable,
 } from '../../../src/remoting/requests/topics.ts'
 import { queueOf } from '../../support/broker.ts'
-import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import {
+  fields,
+  heartbeat,
+  pull,
+  send,
+  startFrontEnd,
+} from '../../support/native/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
 import { eventually } from '../../support/waiting.ts'
 

@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import test from 'ava'
 import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
-import { fields, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { fields, send, startFrontEnd } from '../../support/native/native-front-end.ts'
 import { eventually } from '../../support/waiting.ts'
 
 const frame = (

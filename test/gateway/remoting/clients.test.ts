@@ -18,7 +18,7 @@ import {
   encodeLockRequest,
 } from '../../../src/remoting/requests/queue-locks.ts'
 import { drain, newMessage, receiveRequest } from '../../support/broker.ts'
-import { fields, heartbeat, startFrontEnd } from '../../support/native-front-end.ts'
+import { fields, heartbeat, startFrontEnd } from '../../support/native/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
 import { countTurns } from '../../support/turns.ts'
 import { eventually } from '../../support/waiting.ts'

@@ -3,8 +3,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import test from 'ava'
-import { pull, send, startFrontEnd } from '../../support/native-front-end.ts'
-import { PopClient } from '../../support/pop-client.ts'
+import { pull, send, startFrontEnd } from '../../support/native/native-front-end.ts'
+import { PopClient } from '../../support/native/pop-client.ts'
 import { eventually } from '../../support/waiting.ts'
 
 const HELD = 10_000

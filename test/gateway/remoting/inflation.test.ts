@@ -6,9 +6,9 @@ import { Inflation } from '../../../src/gateway/remoting/inflation.ts'
 import type { NewMessage } from '../../../src/model/message.ts'
 import { newMessage } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { pull, sendFrame, startFrontEnd } from '../../support/native-front-end.ts'
+import { pull, sendFrame, startFrontEnd } from '../../support/native/native-front-end.ts'
+import { decodeMessages } from '../../support/native/wire-message.ts'
 import { countTurns, endSlicesAtOnce } from '../../support/turns.ts'
-import { decodeMessages } from '../../support/wire-message.ts'
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024
 const ZLIB = 0x301

@@ -6,8 +6,8 @@ import {
   decodeLockedQueues,
   encodeLockRequest,
 } from '../../../src/remoting/requests/queue-locks.ts'
-import { fields, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
-import { decodeMessages } from '../../support/wire-message.ts'
+import { fields, pull, send, startFrontEnd } from '../../support/native/native-front-end.ts'
+import { decodeMessages } from '../../support/native/wire-message.ts'
 
 const NAMES = { INNER_MULTI_DISPATCH: '%LMQ%a,%LMQ%$p$b' }
 const SUBSCRIBED = { sysFlag: 4, subscription: '*' }

@@ -2,8 +2,14 @@ import test from 'ava'
 import { type Command, encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { decodeCommittedOffsets } from '../../../src/remoting/requests/offsets.ts'
-import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
-import { decodeMessages } from '../../support/wire-message.ts'
+import {
+  fields,
+  heartbeat,
+  pull,
+  send,
+  startFrontEnd,
+} from '../../support/native/native-front-end.ts'
+import { decodeMessages } from '../../support/native/wire-message.ts'
 
 const ask = (
   connection: RemotingConnection,

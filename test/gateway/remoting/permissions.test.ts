@@ -19,8 +19,8 @@ import {
   pull,
   send,
   startFrontEnd,
-} from '../../support/native-front-end.ts'
-import { textOf } from '../../support/sources.ts'
+} from '../../support/native/native-front-end.ts'
+import { textOf } from '../../support/sources/sources.ts'
 import type { Teardown } from '../../support/temp-dir.ts'
 
 const TOPIC = 'orders'

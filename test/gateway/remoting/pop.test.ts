@@ -7,8 +7,8 @@ import {
   fields,
   send,
   startFrontEnd,
-} from '../../support/native-front-end.ts'
-import { PopClient, popped } from '../../support/pop-client.ts'
+} from '../../support/native/native-front-end.ts'
+import { PopClient, popped } from '../../support/native/pop-client.ts'
 import { eventually } from '../../support/waiting.ts'
 
 async function popping(t: ExecutionContext, messages = 0, options: FrontEndOptions = {}) {

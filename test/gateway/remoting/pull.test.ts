@@ -6,10 +6,16 @@ import { CODEC_BINARY } from '../../../src/remoting/frame.ts'
 import { PULL_FLAG } from '../../../src/remoting/requests/pull.ts'
 import { queueOf } from '../../support/broker.ts'
 import type { FakeClock } from '../../support/fake-clock.ts'
-import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import {
+  fields,
+  heartbeat,
+  pull,
+  send,
+  startFrontEnd,
+} from '../../support/native/native-front-end.ts'
+import { decodeMessages } from '../../support/native/wire-message.ts'
 import { overridden } from '../../support/overridden.ts'
 import { eventually, latch } from '../../support/waiting.ts'
-import { decodeMessages } from '../../support/wire-message.ts'
 
 const offsetsOf = (answer: { readonly fields: ReadonlyMap<string, string> }): string[] =>
   ['nextBeginOffset', 'minOffset', 'maxOffset', 'suggestWhichBrokerId'].map(

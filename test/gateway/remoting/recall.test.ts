@@ -1,6 +1,6 @@
 import test from 'ava'
 import { CODEC_BINARY, CODEC_JSON } from '../../../src/remoting/frame.ts'
-import { fields, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { fields, pull, send, startFrontEnd } from '../../support/native/native-front-end.ts'
 
 for (const [name, codec] of [
   ['JSON', CODEC_JSON],

@@ -11,7 +11,7 @@ import {
   type Sent,
   send,
   startFrontEnd,
-} from '../../support/native-front-end.ts'
+} from '../../support/native/native-front-end.ts'
 
 const REPLY_TOPIC = 'DefaultCluster_REPLY_TOPIC'
 const PUSH_REPLY = 326

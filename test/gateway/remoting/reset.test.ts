@@ -14,7 +14,7 @@ import {
   pull,
   send,
   startFrontEnd,
-} from '../../support/native-front-end.ts'
+} from '../../support/native/native-front-end.ts'
 
 interface Scene extends NativeFrontEnd {
   /** The member, connected again to the broker as a kill left it. */

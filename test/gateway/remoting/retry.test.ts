@@ -7,9 +7,15 @@ import { type Command, encodeCommand, requestHeader } from '../../../src/remotin
 import type { PushAnswer, RemotingConnection } from '../../../src/remoting/connection.ts'
 import { jsonBody } from '../../../src/remoting/json/json-emitter.ts'
 import { LogLines } from '../../support/log-lines.ts'
-import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import {
+  fields,
+  heartbeat,
+  pull,
+  send,
+  startFrontEnd,
+} from '../../support/native/native-front-end.ts'
+import { decodeMessages } from '../../support/native/wire-message.ts'
 import { eventually } from '../../support/waiting.ts'
-import { decodeMessages } from '../../support/wire-message.ts'
 
 async function failing(t: Parameters<typeof startFrontEnd>[0]) {
   const front = await startFrontEnd(t)

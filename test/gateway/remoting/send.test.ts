@@ -9,11 +9,17 @@ import { encodeProperties } from '../../../src/model/properties.ts'
 import { BATCH_MESSAGES_MAX, encodeBatchBody } from '../../../src/remoting/batch-body.ts'
 import { CODEC_BINARY, CODEC_JSON } from '../../../src/remoting/frame.ts'
 import { queueOf } from '../../support/broker.ts'
-import { fields, pull, send, sendFrame, startFrontEnd } from '../../support/native-front-end.ts'
+import {
+  fields,
+  pull,
+  send,
+  sendFrame,
+  startFrontEnd,
+} from '../../support/native/native-front-end.ts'
+import { decodeMessages } from '../../support/native/wire-message.ts'
 import { overridden } from '../../support/overridden.ts'
-import { StillSocket } from '../../support/still-socket.ts'
+import { StillSocket } from '../../support/peers/still-socket.ts'
 import { countTurns } from '../../support/turns.ts'
-import { decodeMessages } from '../../support/wire-message.ts'
 
 for (const [name, codec] of [
   ['JSON', CODEC_JSON],

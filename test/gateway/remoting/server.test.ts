@@ -14,10 +14,10 @@ import {
   send,
   sendFrame,
   startFrontEnd,
-} from '../../support/native-front-end.ts'
-import { StillSocket } from '../../support/still-socket.ts'
+} from '../../support/native/native-front-end.ts'
+import { decodeMessages } from '../../support/native/wire-message.ts'
+import { StillSocket } from '../../support/peers/still-socket.ts'
 import { eventually } from '../../support/waiting.ts'
-import { decodeMessages } from '../../support/wire-message.ts'
 
 const WRITER = { accessKey: 'writer', secretKey: '12345678' }
 const READER = { accessKey: 'reader', secretKey: '87654321' }

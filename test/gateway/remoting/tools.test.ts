@@ -7,7 +7,13 @@ import { jsonBody } from '../../../src/remoting/json/json-emitter.ts'
 import { parseObject } from '../../../src/remoting/json/json-members.ts'
 import { decodeGroupTable } from '../../../src/remoting/requests/groups.ts'
 import { receiveRequest } from '../../support/broker.ts'
-import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import {
+  fields,
+  heartbeat,
+  pull,
+  send,
+  startFrontEnd,
+} from '../../support/native/native-front-end.ts'
 
 const ask = (
   connection: RemotingConnection,

@@ -11,8 +11,8 @@ import {
   pull,
   send,
   startFrontEnd,
-} from '../../support/native-front-end.ts'
-import { decodeMessages } from '../../support/wire-message.ts'
+} from '../../support/native/native-front-end.ts'
+import { decodeMessages } from '../../support/native/wire-message.ts'
 
 const COMMIT = 8
 const ROLLBACK = 12

@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava'
 import type { Broker } from '../../../src/port/broker.ts'
 import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import { newMessage, queueOf } from '../../support/broker.ts'
-import { fields, startFrontEnd } from '../../support/native-front-end.ts'
+import { fields, startFrontEnd } from '../../support/native/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
 import { countTurns, endSlicesAtOnce } from '../../support/turns.ts'
 

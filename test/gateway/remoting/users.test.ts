@@ -12,7 +12,7 @@ import {
   pull,
   send,
   startFrontEnd,
-} from '../../support/native-front-end.ts'
+} from '../../support/native/native-front-end.ts'
 
 const NONE = { publish: [], consume: [], create: [] }
 const USERS = {

@@ -1,4 +1,0 @@
-import { amqp } from './drivers/amqp.ts'
-import { gatewaySuite } from './gateway.ts'
-
-gatewaySuite(amqp)

@@ -1,0 +1,4 @@
+import { gatewaySuite } from '../gateway.ts'
+import { amqp } from './drivers/amqp.ts'
+
+gatewaySuite(amqp)

@@ -1,0 +1,4 @@
+import { gatewaySuite } from '../gateway.ts'
+import { native } from './drivers/native.ts'
+
+gatewaySuite(native)
