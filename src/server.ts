@@ -1,31 +1,20 @@
 // The one composition root: opens the parts in order, wires them to each other, and closes them in
 // the reverse order. The only file that knows all of them.
-import { randomUUID } from 'node:crypto'
-import { lookup } from 'node:dns/promises'
-import type { ConnectionOptions } from 'node:tls'
-import { Accounts } from './access/accounts.ts'
 import { TokenKeys } from './access/secrets/token-keys.ts'
 import { Tokens } from './access/tokens.ts'
 import { UserStore } from './access/user-store.ts'
-import type { EmbeddedBroker } from './broker/broker.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Certified, Composition, Farewell } from './composition/composition.ts'
-import { closeDoors } from './composition/doors.ts'
-import type { ElectedStore } from './composition/elected-life.ts'
-import { type FrontEnd, frontEndsOf, serveFrontEnds } from './composition/front-ends.ts'
-import { composeReplication } from './composition/replication.ts'
-import { type Config, configJsonSchema, type ListeningConfig } from './config.ts'
-import { BrokerError } from './errors.ts'
-import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
+import { registrarCredentials } from './composition/trusted.ts'
+import { type Config, configJsonSchema } from './config.ts'
+import { checkExposure } from './exposure.ts'
 import { requestCounters } from './gateway/http/numbers.ts'
 import type { HttpGateway } from './gateway/http/server.ts'
 import {
   addressesOf,
-  advertisedHost,
   allOf,
   dialAdvertised,
   doorOf,
-  firstListener,
   type Listeners,
   openListeners,
 } from './listeners.ts'
@@ -38,22 +27,15 @@ import {
 } from './listening.ts'
 import { LiveCertificates } from './live-certificates.ts'
 import type { Logger } from './log.ts'
-import { hostOf } from './model/host.ts'
-import { reachableAddress, UNSPECIFIED } from './namesrv/reachable-address.ts'
-import type { Registrar } from './namesrv/registrar.ts'
-import type { NameServer } from './namesrv/server.ts'
 import { AnyGateway } from './net/any-gateway.ts'
 import { LateGateway } from './net/late-gateway.ts'
 import { Numbers } from './numbers/numbers.ts'
 import { watchProcess } from './numbers/process.ts'
 import { Parts } from './parts.ts'
 import type { Broker } from './port/broker.ts'
-import type { GatewayContext, ReplicationControl } from './port/gateway.ts'
+import type { GatewayContext } from './port/gateway.ts'
 import type { OpenAside } from './remoting/serving/aside.ts'
-import type { Credentials } from './remoting/signature.ts'
 import { redact } from './settings.ts'
-import type { FollowedStore } from './store/open.ts'
-import type { MessageStore } from './store/store.ts'
 
 export interface ServerOptions {
   readonly config: Config
@@ -137,10 +119,10 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const { signal } = options
   const leaving = (): Farewell => ({ deadlineMs: config.stopDeadlineMs, isLast: true })
   const served = { trusted, protocols, any, serves, signal, leaving }
-  const composition = { ...context, auth, listeners, ...served }
-  const nameServer = await composeNameServer(composition)
+  const without = { ...context, auth, listeners, ...served }
+  const composition = { ...without, aside: await composeNameServer(without) }
   http = composeHttp(role, composition)
-  const running = await composeRole(role, composition, nameServer)
+  const running = await composeRole(role, composition)
   if (running !== undefined) {
     serves(running)
     // The first that is closed: clients are sent elsewhere while the others still answer.
@@ -163,10 +145,26 @@ function tokensOf({ jwt }: Config, clock: Clock, log: Logger): Tokens | undefine
 async function composeRole(
   role: ServerRole,
   composition: Composition,
-  nameServer: NameServer | undefined,
 ): Promise<GatewayContext | undefined> {
   if (role === 'namesrv') return undefined
-  return role === 'gateway' ? composeGateway(composition) : composeBroker(composition, nameServer)
+  if (role === 'gateway') {
+    const { composeGateway } = await import('./composition/gateway.ts')
+    return composeGateway(composition)
+  }
+  const { composeBroker } = await import('./composition/broker.ts')
+  return composeBroker(composition)
+}
+
+/** What comes to it by the broker's native front-end; undefined where that is nothing. */
+async function composeNameServer(
+  without: Omit<Composition, 'aside'>,
+): Promise<OpenAside | undefined> {
+  const { protocols, listeners } = without
+  if (!protocols.includes('nameServer') || doorOf(listeners, 'nameServer') === undefined) {
+    return undefined
+  }
+  const { openNameServer } = await import('./composition/name-server.ts')
+  return openNameServer(without)
 }
 
 /** Connections wait there until their front-end is ready. */
@@ -208,296 +206,4 @@ function composeHttp(
   for (const listener of own) listener.serve(gateway)
   any.open('http', gateway)
   return gateway
-}
-
-/**
- * The name server answers at once and closes after the front-ends, so it has no client to wait for:
- * a stop would otherwise take two deadlines where a client hangs.
- */
-const NAME_SERVER_STOP_MS = 500
-
-/** undefined where this process is none. */
-async function composeNameServer(composition: Composition): Promise<NameServer | undefined> {
-  const { config, log, clock, auth, listeners, parts, trusted, protocols, any } = composition
-  if (!protocols.includes('nameServer') || doorOf(listeners, 'nameServer') === undefined) {
-    return undefined
-  }
-  const { NameServer } = await import('./namesrv/server.ts')
-  const nameServer = new NameServer({ log, clock, auth }, { trusted })
-  const listener = firstListener(listeners, 'nameServer')
-  listener?.serve(nameServer)
-  parts.add('name server', () => {
-    listener?.stopAccepting()
-    return nameServer.close(Math.min(config.stopDeadlineMs, NAME_SERVER_STOP_MS))
-  })
-  // Where there is a broker, its native front-end has the connections of both.
-  if (!protocols.includes('remoting')) any.open('remoting', nameServer)
-  return nameServer
-}
-
-/**
- * At an address for every protocol the name server and the broker are one to a client, which has
- * one connection for both, and is told of the broker at this address.
- */
-function asideOf(
-  { listeners, config }: Composition,
-  nameServer: NameServer | undefined,
-): OpenAside | undefined {
-  const native = doorOf(listeners, 'remoting')
-  if (nameServer === undefined || native === undefined) return undefined
-  const ports = new Set(allOf(listeners, 'any').map(({ port }) => port))
-  const host = advertisedHost(config[native.protocol]) ?? UNSPECIFIED
-  const broker = `${host}:${native.listener.port}`
-  return (socket, trust) => {
-    if (!ports.has(socket.localPort)) return undefined
-    const here = `${config.any.advertisedHost ?? host}:${socket.localPort}`
-    return nameServer.aside(socket, trust, (address) =>
-      reachableAddress(address === broker ? here : address, socket.localAddress),
-    )
-  }
-}
-
-async function composeBroker(
-  composition: Composition,
-  nameServer: NameServer | undefined,
-): Promise<GatewayContext | undefined> {
-  const { parts, config } = composition
-  if (config.broker.role === 'SLAVE') return composeSlave(composition, nameServer)
-  if (config.replication.etcd.endpoints.length > 0) return composeElection(composition, nameServer)
-  const store = await openStoreOf(composition)
-  parts.add('store', () => store.close())
-  return serveBroker(composition, nameServer, frontEndsOf(composition), store)
-}
-
-/** The store takes appends: the broker over it, for clients of all protocols. */
-async function serveBroker(
-  composition: Composition,
-  nameServer: NameServer | undefined,
-  frontEnds: readonly FrontEnd[],
-  store: MessageStore,
-  elected?: ElectedStore,
-): Promise<GatewayContext> {
-  const { config, log, clock, numbers } = composition
-  const { openBroker } = await import('./broker/broker.ts')
-  // Before the first append: nothing is acknowledged without the slaves that it is to wait for.
-  const replication = elected?.replication ?? (await composeReplication(composition, store))
-  const { name, autoCreateTopics, nameServers: _, ...limits } = config.broker
-  const createsTopics =
-    autoCreateTopics === 'loopback' ? !isOpenToNetwork(config) : autoCreateTopics
-  const broker = openBroker({
-    store,
-    clock,
-    log,
-    numbers,
-    options: { ...limits, brokerName: name, brokerId: 0, autoCreateTopics: createsTopics },
-  })
-  const served = {
-    broker,
-    store,
-    replication,
-    letGo: elected?.letGo,
-    isElected: elected !== undefined,
-  }
-  return serveOver(composition, nameServer, frontEnds, served)
-}
-
-/** What the front-ends serve. */
-interface Served {
-  readonly broker: EmbeddedBroker
-  readonly store: MessageStore
-  readonly replication: ReplicationControl | undefined
-  /** No client is there any more. */
-  readonly letGo?: (() => void) | undefined
-  /** Of a copy: where its master takes clients; absent: they are closed without a word. */
-  readonly master?: ElectedStore['master']
-  /** It waits for no name server, which may be on a machine that is lost. */
-  readonly isElected?: boolean
-}
-
-/** Clients of the front-ends, and then the name servers, come to the broker. */
-async function serveOver(
-  composition: Composition,
-  nameServer: NameServer | undefined,
-  frontEnds: readonly FrontEnd[],
-  { broker, store, replication, letGo, master, isElected = false }: Served,
-): Promise<GatewayContext> {
-  const { auth, log, clock, numbers, parts } = composition
-  parts.add('broker', () => broker.close())
-  if (letGo !== undefined) parts.add('what waits for other copies', async () => letGo())
-  const accounts = new Accounts(broker.states, auth.accountUsers, log)
-  parts.add('accounts', async () => accounts.close())
-  await accounts.open()
-  const routes = await routesOf(composition, broker, store.replication.epoch)
-  const shown = { routes, views: {}, replication, master }
-  const context = { broker, auth, accounts, log, clock, numbers, ...shown }
-  await serveFrontEnds(composition, frontEnds, context, asideOf(composition, nameServer))
-  if (routes === undefined) return context
-  // Telling the name servers brings native clients here: the last step of a start.
-  parts.add('registrar', () => routes.close())
-  const started = routes.start()
-  if (!isElected) await started
-  return context
-}
-
-/** A copy that follows, or is the master, as is agreed on by etcd. */
-async function composeElection(
-  composition: Composition,
-  nameServer: NameServer | undefined,
-): Promise<GatewayContext> {
-  const { composeElected } = await import('./composition/elected.ts')
-  const frontEnds = frontEndsOf(composition)
-  closeDoors(composition, ['mqtt', 'amqp'])
-  return composeElected(composition, {
-    openStore: (follows) => openStoreOf(composition, follows),
-    slave: (over, { store, replication, master }) =>
-      serveCopy(over, nameServer, frontEnds, { store, replication, master, isElected: true }),
-    master: (over, elected) => serveBroker(over, nameServer, frontEnds, elected.store, elected),
-  })
-}
-
-/** A copy of another broker's log: native clients read from it, others are sent away. */
-async function composeSlave(
-  composition: Composition,
-  nameServer: NameServer | undefined,
-): Promise<GatewayContext> {
-  const { composeCopy } = await import('./composition/copy.ts')
-  const frontEnds = frontEndsOf(composition)
-  return composeCopy(composition, {
-    openStore: (follows) => openStoreOf(composition, follows),
-    slave: (over, copied) => serveCopy(over, nameServer, frontEnds, copied),
-    master: (over, store) => serveBroker(over, nameServer, frontEnds, store),
-  })
-}
-
-/** Native clients read from the copy. */
-async function serveCopy(
-  composition: Composition,
-  nameServer: NameServer | undefined,
-  frontEnds: readonly FrontEnd[],
-  copied: Omit<Served, 'broker'>,
-): Promise<GatewayContext> {
-  const { config, log, clock, numbers } = composition
-  const { openSlaveBroker } = await import('./broker/slave.ts')
-  const { name: brokerName, id: brokerId = 1, nameServers: _, ...limits } = config.broker
-  // What a client names and the master does not have is made by its master alone.
-  const made = { autoCreateTopics: false, autoCreateGroups: false }
-  const options = { ...limits, ...made, brokerName, brokerId }
-  const broker = openSlaveBroker({ store: copied.store, clock, log, numbers, options })
-  const serving = frontEnds.filter(({ name }) => name === 'remoting' || copied.master !== undefined)
-  return serveOver(composition, nameServer, serving, { ...copied, broker })
-}
-
-/** The front-ends before a cluster: nothing is stored here. */
-async function composeGateway(composition: Composition): Promise<GatewayContext> {
-  const { config, certificates, log, clock, auth, parts, numbers } = composition
-  const { openClusterBroker } = await import('./cluster/broker.ts')
-  const { tls, accessKey, secretKey, ...options } = config.cluster
-  const broker = await openClusterBroker({
-    clock,
-    name: config.broker.name,
-    options: {
-      ...options,
-      tls: tls ? certificates.dialling : undefined,
-      credentials:
-        accessKey === undefined || secretKey === undefined ? undefined : { accessKey, secretKey },
-    },
-  })
-  parts.add('cluster', () => broker.close())
-  const context = { broker, auth, log, clock, numbers, views: {} }
-  await serveFrontEnds(composition, frontEndsOf(composition), context)
-  return context
-}
-
-/**
- * As the first admin with a secret key, which name servers of the same users accept. Without one,
- * with a secret that only the name server of this process knows.
- */
-function registrarCredentials(config: Config): Credentials | undefined {
-  const users = Object.entries(config.users)
-  if (users.length === 0) return undefined
-  for (const [accessKey, { admin, secretKey }] of users) {
-    if (admin && secretKey !== undefined) return { accessKey, secretKey }
-  }
-  return { accessKey: `broker-${randomUUID()}`, secretKey: randomUUID() }
-}
-
-/**
- * Tells the name servers of this broker, once started; undefined where there is nothing to tell, or
- * no name server.
- */
-async function routesOf(
-  composition: Composition,
-  broker: Broker,
-  stateVersion: number,
-): Promise<Registrar | undefined> {
-  const { config, certificates, log, clock, listeners, trusted, protocols } = composition
-  const remoting = protocols.includes('remoting') ? doorOf(listeners, 'remoting') : undefined
-  if (remoting === undefined) return undefined
-  const { dialling } = certificates
-  const nameServers = [...config.broker.nameServers]
-  let isOwnOverTls = false
-  const own = protocols.includes('nameServer')
-    ? doorOf(listeners, 'nameServer')?.listener
-    : undefined
-  if (own !== undefined) {
-    const address = `${isWildcard(own.host) ? '127.0.0.1' : own.host}:${own.port}`
-    nameServers.unshift(address)
-    isOwnOverTls = own.options.tls?.isEnforced === true
-  }
-  const tls = (nameServer: string): ConnectionOptions | undefined => {
-    if (own === undefined || nameServer !== nameServers[0]) {
-      return config.broker.nameServersTls ? dialling : undefined
-    }
-    // This process has the port, whatever name its certificate is for.
-    return isOwnOverTls ? { ...dialling, rejectUnauthorized: false } : undefined
-  }
-  if (nameServers.length === 0) {
-    log.warn(
-      { evt: 'server.no_name_server' },
-      'no name server knows this broker, so RocketMQ clients cannot find it; set broker.nameServers',
-    )
-    return undefined
-  }
-  const host = advertisedHost(config[remoting.protocol])
-  const advertised = { host, port: remoting.listener.port }
-  const { Registrar } = await import('./namesrv/registrar.ts')
-  const options = { nameServers, tls, advertised, credentials: trusted, stateVersion }
-  return new Registrar({ broker, clock, log }, options)
-}
-
-/** `follows`: a copy, which is synced whatever `store.flush` says: its master relies on it. */
-async function openStoreOf(
-  composition: Composition,
-  follows?: FollowedStore,
-): Promise<MessageStore> {
-  const { config, log, clock, listeners, numbers } = composition
-  const { openStore } = await import('./store/open.ts')
-  const { retentionBytes, ...store } = config.store
-  const native = doorOf(listeners, 'remoting')
-  const port = native?.listener.port ?? config.remoting.port
-  return openStore({
-    ...store,
-    ...(retentionBytes !== undefined && { retentionBytes }),
-    ...(follows !== undefined && { follows, flush: 'sync' as const }),
-    bodyBytesMax: config.broker.bodyBytesMax,
-    directory: config.dataDir,
-    storeHost: hostOf(await advertisedIp(config[native?.protocol ?? 'remoting']), port),
-    log,
-    clock,
-    numbers,
-  })
-}
-
-/** Records and message ids carry an IPv4 address. @throws BrokerError CONFIG_INVALID */
-async function advertisedIp(config: ListeningConfig): Promise<string> {
-  const host = advertisedHost(config) ?? '127.0.0.1'
-  try {
-    return (await lookup(host, { family: 4 })).address
-  } catch (error) {
-    throw new BrokerError(
-      'CONFIG_INVALID',
-      `remoting.advertisedHost '${host}' cannot be resolved; set it to a name or address that clients reach`,
-      { cause: error },
-    )
-  }
 }

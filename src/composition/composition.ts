@@ -11,6 +11,7 @@ import type { AnyGateway } from '../net/any-gateway.ts'
 import type { Numbers } from '../numbers/numbers.ts'
 import type { Parts } from '../parts.ts'
 import type { GatewayContext } from '../port/gateway.ts'
+import type { OpenAside } from '../remoting/serving/aside.ts'
 import type { Credentials } from '../remoting/signature.ts'
 
 export interface Certified {
@@ -43,4 +44,6 @@ export interface Composition extends Certified {
   readonly leaving: () => Farewell
   /** At the addresses for every protocol, if there are any. */
   readonly any: AnyGateway
+  /** What of the name server's requests come to the broker's native front-end, if any do. */
+  readonly aside: OpenAside | undefined
 }

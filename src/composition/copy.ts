@@ -3,46 +3,32 @@
 // master overtook it or where it has what its master's log has not.
 import { allOf } from '../listeners.ts'
 import { Parts } from '../parts.ts'
-import type { GatewayContext, ReplicationControl } from '../port/gateway.ts'
-import type { Followed } from '../store/log/following.ts'
+import type { GatewayContext } from '../port/gateway.ts'
 import type { MessageStore } from '../store/store.ts'
 import type { Composition, Farewell } from './composition.ts'
 import { CLOSED_DOOR, closeDoors } from './doors.ts'
-import { controlSlave, openCopyOf } from './replication.ts'
-
-/** What serves clients over the store, in each of the two roles. */
-export interface CopyServing {
-  openStore(follows: Followed): Promise<MessageStore>
-  slave(
-    composition: Composition,
-    copied: { readonly store: MessageStore; readonly replication: ReplicationControl },
-  ): Promise<GatewayContext>
-  master(composition: Composition, store: MessageStore): Promise<GatewayContext>
-}
+import { composeReplication } from './replication.ts'
+import { serveBroker, serveCopy } from './serving.ts'
+import { controlSlave, openCopyOf } from './slave.ts'
 
 /** Settles when clients may read from the copy. */
-export async function composeCopy(
-  composition: Composition,
-  serving: CopyServing,
-): Promise<GatewayContext> {
+export async function composeCopy(composition: Composition): Promise<GatewayContext> {
   for (const listener of allOf(composition.listeners, 'replication')) listener.serve(CLOSED_DOOR)
   closeDoors(composition, ['mqtt', 'amqp'])
-  const copy = new Copy(composition, serving)
+  const copy = new Copy(composition)
   composition.parts.add('copy of the log', () => copy.close())
   return copy.begin()
 }
 
 class Copy {
   readonly #composition: Composition
-  readonly #serving: CopyServing
   #life: Parts
   #begun: Promise<unknown> = Promise.resolve()
   #anew: Promise<void> = Promise.resolve()
   #isClosing = false
 
-  constructor(composition: Composition, serving: CopyServing) {
+  constructor(composition: Composition) {
     this.#composition = composition
-    this.#serving = serving
     this.#life = new Parts(composition.log)
   }
 
@@ -59,10 +45,9 @@ class Copy {
     const identity = { clusterName, brokerName, brokerId }
     const shown = numbers.scope()
     parts.add('numbers of the copy', async () => shown[Symbol.dispose]())
-    const open = (follows: Followed): Promise<MessageStore> => this.#serving.openStore(follows)
-    const store = await openCopyOf(composition, identity, open)
+    const store = await openCopyOf(composition, identity)
     const reading = new Parts(log)
-    const replication = await controlSlave(composition, identity, store, {
+    const replication = controlSlave(composition, identity, store, {
       becomeMaster: () => this.#becomeMaster(reading, store),
       beginAnew: (why) => {
         this.#anew = this.#beginAnew(why)
@@ -72,7 +57,7 @@ class Copy {
     // The front-ends make room for those that come after them, at the same addresses.
     const leaving = (): Farewell => ({ ...composition.leaving(), isLast: false })
     const over = { ...composition, parts: reading, leaving }
-    return this.#serving.slave(over, { store, replication })
+    return serveCopy(over, { store, replication })
   }
 
   /** Settles when nothing is under way any more. */
@@ -86,7 +71,8 @@ class Copy {
     const { serves, log, parts } = this.#composition
     try {
       await reading.close()
-      serves(await this.#serving.master(this.#composition, store))
+      const replication = await composeReplication(this.#composition, store)
+      serves(await serveBroker(this.#composition, { store, replication }))
     } catch (err) {
       const text = 'the new master cannot serve: start it anew'
       log.error({ evt: 'replication.not_served', err }, text)

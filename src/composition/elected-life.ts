@@ -3,7 +3,7 @@
 // same store. It is over when the log has to be opened anew.
 import { firstListener } from '../listeners.ts'
 import { Parts } from '../parts.ts'
-import type { GatewayContext, ReplicationControl } from '../port/gateway.ts'
+import type { GatewayContext } from '../port/gateway.ts'
 import { type CopyEnd, ElectedCopy } from '../replication/elected-copy.ts'
 import { Election } from '../replication/election/election.ts'
 import type { EtcdCoordinator } from '../replication/election/etcd-coordinator.ts'
@@ -11,40 +11,21 @@ import type { CopyAddresses } from '../replication/election/group-state.ts'
 import type { MasterAddress } from '../replication/master-link.ts'
 import { ELECTED, ELECTION, REACHED, VACANT } from '../replication/numbers.ts'
 import { Replicas } from '../replication/replicas.ts'
-import { ReplicationServer } from '../replication/server.ts'
 import type { SlaveIdentity } from '../replication/slave.ts'
 import type { NamedCopy } from '../store/disk/copy-name.ts'
-import type { FollowedStore } from '../store/open.ts'
 import type { MessageStore } from '../store/store.ts'
 import type { Composition, Farewell } from './composition.ts'
 import { CLOSED_DOOR, closeDoors } from './doors.ts'
 import { electedControl } from './elected-control.ts'
 import { openElectedStore } from './elected-store.ts'
+import { type ServedStore, serveBroker, serveCopy } from './serving.ts'
+import { serveSlaves } from './slaves.ts'
+import { openStoreOf } from './store.ts'
 
 /** Of clients of one role before those of the next: what they wait for is not answered here. */
 const REPLACED_MS = 500
-/** Slaves come back by themselves. */
-const REPLICATION_STOP_MS = 500
-
-/** What serves clients over the store, in each of the two roles. */
-export interface ElectedServing {
-  openStore(follows?: FollowedStore): Promise<MessageStore>
-  slave(composition: Composition, served: ElectedStore): Promise<GatewayContext>
-  master(composition: Composition, served: ElectedStore): Promise<GatewayContext>
-}
-
-export interface ElectedStore {
-  readonly store: MessageStore
-  readonly replication: ReplicationControl
-  /** No client reads any more. */
-  readonly letGo: () => void
-  /** Where the master of a copy takes clients of the protocol, as far as that is known. */
-  readonly master: (protocol: 'mqtt' | 'amqp') => string | undefined
-}
-
 export interface LifeContext {
   readonly composition: Composition
-  readonly serving: ElectedServing
   readonly named: NamedCopy
   readonly coordinator: EtcdCoordinator
   /** With its name, and without an election. */
@@ -89,7 +70,7 @@ export class Life {
   }
 
   async #open(): Promise<GatewayContext> {
-    const { composition, serving, named, coordinator, identity, dialling, signal } = this.#context
+    const { composition, named, coordinator, identity, dialling, signal } = this.#context
     const { config, clock, log, numbers } = composition
     const parts = this.#parts
     const shown = numbers.scope()
@@ -100,14 +81,17 @@ export class Life {
       ...{ named, coordinator, identity, dialling, clock, log, signal },
       directory: config.dataDir,
       founds: etcd.founds,
-      open: (follows) => serving.openStore(follows),
+      open: (follows) => openStoreOf(composition, follows),
     })
     parts.add('store', () => store.close())
     const copy = this.#openCopy(store)
     this.#copy = copy
     parts.add('copy', () => copy.close())
     parts.add('clients of the copy', () => this.#closeClients())
-    const served = await serving.slave(this.#clientsOf(), this.#served(store, copy))
+    const served = await serveCopy(this.#clientsOf(), {
+      ...this.#served(store),
+      master: (protocol) => this.#election?.master?.addresses?.[protocol],
+    })
     const { leaseMs, founds } = etcd
     const { addresses } = this.#context
     const election = new Election(
@@ -154,7 +138,7 @@ export class Life {
 
   #takeSlaves(store: MessageStore): void {
     const { composition } = this.#context
-    const { config, clock, log, numbers, auth } = composition
+    const { config, clock, log, numbers, listeners } = composition
     const election = this.#election!
     const { replication } = store
     const replicas = new Replicas(
@@ -166,46 +150,40 @@ export class Life {
       },
     )
     this.#replicas = replicas
-    const { clusterName, name: brokerName } = config.broker
-    const context = { replication, replicas, clusterName, brokerName, auth, clock, log }
-    const server = new ReplicationServer({ ...context, electorate: election })
-    const listener = firstListener(composition.listeners, 'replication')!
-    listener.serve(server)
+    const slaves = serveSlaves(composition, store, replicas, election)
     this.#parts.add('replication', async () => {
-      listener.serve(CLOSED_DOOR)
-      await server.close(REPLICATION_STOP_MS)
+      firstListener(listeners, 'replication')?.serve(CLOSED_DOOR)
+      await slaves?.close()
       replicas.close()
     })
   }
 
   #serveAsMaster(store: MessageStore): void {
-    const { composition, serving, failed } = this.#context
+    const { composition, failed } = this.#context
+    const letGo = (): void => this.#copy?.letGo()
     this.#changing = this.#changing.then(async () => {
       try {
         if (this.#leaving !== undefined) return
         await this.#closeClients()
         if (this.#leaving !== undefined) return
-        const served = this.#served(store, this.#copy!)
-        composition.serves(await serving.master(this.#clientsOf(), served))
+        const served = { ...this.#served(store), letGo }
+        composition.serves(await serveBroker(this.#clientsOf(), served))
       } catch (error) {
         if (this.#leaving === undefined) failed(error)
       }
     })
   }
 
-  #served(store: MessageStore, copy: ElectedCopy): ElectedStore {
+  #served(store: MessageStore): ServedStore {
     const { named, composition } = this.#context
     const replication = electedControl({
-      ...{ store, copy, name: named.name },
+      ...{ store, copy: this.#copy!, name: named.name },
       election: () => this.#election,
       leaseMs: composition.config.replication.etcd.leaseMs,
       clock: composition.clock,
       replicas: () => this.#replicas,
     })
-    return {
-      ...{ store, replication, letGo: () => copy.letGo() },
-      master: (protocol) => this.#election?.master?.addresses?.[protocol],
-    }
+    return { store, replication, isElected: true }
   }
 
   // Clients

@@ -9,36 +9,32 @@ import type { CopyAddresses } from '../replication/election/group-state.ts'
 import { copyNameIn } from '../store/disk/copy-name.ts'
 import { emptyDataDirectory } from '../store/disk/data-directory.ts'
 import type { Composition } from './composition.ts'
-import { CLOSED_DOOR } from './doors.ts'
-import { type ElectedServing, Life } from './elected-life.ts'
-import { diallingMaster } from './replication.ts'
+import { diallingMaster } from './dialling.ts'
+import { CLOSED_DOOR, closeDoors } from './doors.ts'
+import { Life } from './elected-life.ts'
 
 /** Of a lease: two calls that no member answers still leave time for a third. */
 const CALLS_PER_LEASE = 6
 
 /** Settles when clients may read from the copy, or write to it. */
-export async function composeElected(
-  composition: Composition,
-  serving: ElectedServing,
-): Promise<GatewayContext> {
+export async function composeElected(composition: Composition): Promise<GatewayContext> {
   const { parts, listeners } = composition
+  closeDoors(composition, ['mqtt', 'amqp'])
   firstListener(listeners, 'replication')!.serve(CLOSED_DOOR)
-  const broker = new ElectedBroker(composition, serving)
+  const broker = new ElectedBroker(composition)
   parts.add('copy of the log', () => broker.close())
   return broker.begin()
 }
 
 class ElectedBroker {
   readonly #composition: Composition
-  readonly #serving: ElectedServing
   readonly #addresses: CopyAddresses
   readonly #closing = new AbortController()
   #life: Life | undefined
   #anew: Promise<void> = Promise.resolve()
 
-  constructor(composition: Composition, serving: ElectedServing) {
+  constructor(composition: Composition) {
     this.#composition = composition
-    this.#serving = serving
     this.#addresses = addressesOf(composition)
   }
 
@@ -58,7 +54,7 @@ class ElectedBroker {
     )
     const { signal } = this.#closing
     const { life, served } = await Life.open({
-      ...{ composition: this.#composition, serving: this.#serving, named, coordinator },
+      ...{ composition: this.#composition, named, coordinator },
       ...{ addresses: this.#addresses, dialling: diallingMaster(this.#composition) },
       identity: { clusterName, brokerName, brokerId, copy: named.name },
       signal: given === undefined ? signal : AbortSignal.any([signal, given]),

@@ -101,9 +101,8 @@ export async function serveFrontEnds(
   composition: Composition,
   frontEnds: readonly FrontEnd[],
   context: GatewayContext,
-  aside?: OpenAside,
 ): Promise<void> {
-  const { config, parts, any, leaving } = composition
+  const { config, parts, any, aside, leaving } = composition
   const traced = await composeTracing(composition)
   const everyProtocol = allOf(composition.listeners, 'any')
   const closers: (() => Promise<void>)[] = []
