@@ -12,11 +12,11 @@ import {
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import { type Host, hostOf } from '../../model/host.ts'
-import type { TurnBudget } from '../../net/turn-budget.ts'
 import { BLOCK_BYTES, Output } from '../../output.ts'
 import type { Broker } from '../../port/broker.ts'
-import type { AmqpLinkView, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import type { AmqpLinkView, GatewaySocket } from '../../port/gateway.ts'
 import type { Traffic } from '../../port/traffic.ts'
+import { AmqpClient } from './client.ts'
 import type { SolePolicy } from './codec/control-frames.ts'
 import {
   type OpenFrame,
@@ -27,54 +27,21 @@ import {
 } from './codec/control-frames.ts'
 import { type FrameSink, FrameSplitter } from './codec/frame-splitter.ts'
 import { CODE, descriptorCode, FRAME_AMQP, FRAME_HEADER_BYTES } from './codec/performatives.ts'
-import type { ConnectedContainer, Containers } from './control/containers.ts'
-import {
-  ControlPlane,
-  type ControlSink,
-  type createControlContainer,
-  type OpenRequest,
-} from './control/control-plane.ts'
+import type { ConnectionShare } from './connection-share.ts'
+import type { ConnectedContainer } from './control/containers.ts'
+import { ControlPlane, type ControlSink, type OpenRequest } from './control/control-plane.ts'
 import { AmqpError, CONDITION, describeError, elsewhere } from './errors.ts'
 import { Handshake, type HandshakePeer } from './handshake.ts'
 import {
   CLOSE_GRACE_MS,
   FRAME_BYTES_MIN,
   HANDSHAKE_FRAME_BYTES_MAX,
-  PARTIAL_MESSAGES_MAX,
   READ_AHEAD_BYTES_MAX,
   READ_BYTES_MAX,
 } from './limits.ts'
-import { type Ingest, type IngestBudget, openIngest } from './links/ingest.ts'
+import { type Ingest, openIngest } from './links/ingest.ts'
 import type { Peer } from './links/link.ts'
-import type { LinkClaims } from './links/link-claims.ts'
-import { type GroupMembers, Presence } from './links/presence.ts'
-import type { Subscriptions } from './links/subscriptions.ts'
-import type { TransactionBytes } from './links/transaction.ts'
-import { LocalTransactions } from './links/transactions.ts'
 import { UnsettledBudget } from './links/unsettled-budget.ts'
-import type { AmqpOptions } from './options.ts'
-import { Sessions } from './sessions.ts'
-
-/** The state that the connections of one gateway share. */
-export interface ConnectionShare {
-  readonly context: GatewayContext
-  readonly traffic: Traffic
-  readonly limits: AmqpOptions
-  readonly containerId: string
-  readonly product: { readonly name: string; readonly version: string }
-  readonly container: ReturnType<typeof createControlContainer>
-  /**
-   * Attaches and reads of the links of all connections get some milliseconds of each turn of the
-   * event loop.
-   */
-  readonly line: TurnBudget
-  readonly budget: IngestBudget
-  readonly transactionBytes: TransactionBytes
-  readonly members: GroupMembers
-  readonly links: LinkClaims
-  readonly subscriptions: Subscriptions
-  readonly containers: Containers
-}
 
 /** handshake -> opening -> open -> closing (goodbye was said) -> closed. */
 type Stage = 'handshake' | 'opening' | 'open' | 'closing' | 'closed'
@@ -113,9 +80,8 @@ export class AmqpConnection
   readonly #handshake: Handshake
   readonly #control: ControlPlane
   readonly #ingest: Ingest
-  #sessions: Sessions | undefined
-  #transactions: LocalTransactions | undefined
-  #presence: Presence | undefined
+  /** From its `open` on. */
+  #client: AmqpClient | undefined
   #stage: Stage = 'handshake'
   #deadline: Timer
   #touchedMs = 0
@@ -147,7 +113,7 @@ export class AmqpConnection
     this.#gone = gone
     this.output = new Output(socket)
     this.unsettled = new UnsettledBudget(() => {
-      share.line.handleLater(0, () => this.#sessions?.pump())
+      share.line.handleLater(0, () => this.#client?.sessions.pump())
     })
     this.#splitter = new FrameSplitter(this, HANDSHAKE_FRAME_BYTES_MAX)
     this.#handshake = new Handshake(this, context.auth, limits.authFailureDelayMs)
@@ -159,7 +125,7 @@ export class AmqpConnection
     })
     socket.onData((chunk) => this.#onData(chunk))
     socket.onClose((error) => this.#onSocketClose(error))
-    socket.onDrain(() => this.#sessions?.pump())
+    socket.onDrain(() => this.#client?.sessions.pump())
     this.#regulate()
   }
 
@@ -185,7 +151,7 @@ export class AmqpConnection
   }
 
   get readBytesMax(): number {
-    const links = Math.max(1, this.#sessions?.linkCount ?? 0)
+    const links = Math.max(1, this.#client?.sessions.linkCount ?? 0)
     return Math.min(READ_BYTES_MAX, Math.ceil(READ_AHEAD_BYTES_MAX / links))
   }
 
@@ -278,7 +244,7 @@ export class AmqpConnection
         this.#onClose(readGoodbye(readFieldList('close', bytes, at, end)))
         return true
       }
-      return this.#sessions?.onFrame(code, channel, bytes, at, end) ?? true
+      return this.#client?.sessions.onFrame(code, channel, bytes, at, end) ?? true
     } else if (this.#stage === 'opening') {
       if (code !== CODE.open) {
         throw new AmqpError(CONDITION.notAllowed, 'the first frame of a connection is open')
@@ -293,7 +259,7 @@ export class AmqpConnection
   // ---- open and close
 
   #onOpen(open: OpenFrame): void {
-    const { limits, context, members, budget } = this.#share
+    const { limits, context } = this.#share
     if (open.maxFrameSize < FRAME_BYTES_MIN) {
       throw new AmqpError(CONDITION.invalidField, `open.max-frame-size below ${FRAME_BYTES_MIN}`)
     }
@@ -310,31 +276,9 @@ export class AmqpConnection
     this.#touchedMs = this.clock.monotonic()
     this.sendFrameBytesMax = Math.min(open.maxFrameSize, BLOCK_BYTES)
     this.#splitter.frameBytesMax = limits.frameBytesMax
-    this.#presence = new Presence(context.broker, this.log, members, {
-      clientId: open.containerId,
-      connectionId: this.connectionId,
-      address: this.#remote,
-      language: open.product,
-    })
-    const partials = { bytes: 0, bytesMax: PARTIAL_MESSAGES_MAX * limits.messageBytesMax }
-    const transactions = new LocalTransactions({
-      ...{ broker: this.broker, clock: this.clock, log: this.log, traffic: this.traffic },
-      ...{ auth: context.auth, principal: this.principal, ingest: this.#ingest },
-      bytes: this.#share.transactionBytes,
-      transactionMs: limits.transactionMs,
-    })
-    this.#transactions = transactions
-    this.#sessions = new Sessions({
-      peer: this,
-      control: this.#control,
-      auth: context.auth,
-      presence: this.#presence,
-      links: this.#share.links,
-      subscriptions: this.#share.subscriptions,
-      intake: { ingest: this.#ingest, budget, partials, transactions },
-      channelsMax: limits.channelsMax,
-      linksPerSessionMax: limits.linksPerSessionMax,
-      lockMs: limits.lockMs,
+    this.#client = new AmqpClient(open, {
+      ...{ peer: this, share: this.#share, control: this.#control, ingest: this.#ingest },
+      remote: this.#remote,
       resume: () => this.resume(),
       failed: (error) => this.failed(error),
     })
@@ -369,7 +313,7 @@ export class AmqpConnection
     }
     this.#isLeaving = true
     this.#regulate()
-    const discharged = this.#transactions?.whenIdle()
+    const discharged = this.#client?.transactions.whenIdle()
     void Promise.all([this.#ingest.whenIdle(), discharged]).then(() => this.#sayGoodbye())
   }
 
@@ -441,9 +385,7 @@ export class AmqpConnection
   #letGo(isLost: boolean): void {
     this.#handshake.close()
     this.#share.containers.leave(this)
-    // First, or every link that closes would tell the registry about those that are left.
-    this.#presence?.close()
-    this.#sessions?.close(isLost)
+    this.#client?.close(isLost)
   }
 
   #onSocketClose(error: Error | undefined): void {
@@ -471,7 +413,7 @@ export class AmqpConnection
   }
 
   attached(channel: number, handle: number): void {
-    this.#sessions?.activate(channel, handle)
+    this.#client?.sessions.activate(channel, handle)
   }
 
   end(): void {
@@ -492,7 +434,7 @@ export class AmqpConnection
   *links(): Generator<AmqpLinkView> {
     const { connectionId, containerId } = this
     const user = ownerName(this.principal)
-    for (const link of this.#sessions?.links() ?? []) {
+    for (const link of this.#client?.sessions.links() ?? []) {
       yield { connectionId, containerId, user, remote: this.#remote, ...link }
     }
   }
@@ -509,11 +451,11 @@ export class AmqpConnection
       this.evict(new AmqpError(CONDITION.unauthorized, tokenExpired().message))
       return
     }
-    this.inTurn(() => this.#sessions?.expire(this.clock.monotonic()))
+    this.inTurn(() => this.#client?.sessions.expire(this.clock.monotonic()))
   }
 
   /** Before the client registry forgets. */
   renew(): void {
-    this.#presence?.renew()
+    this.#client?.presence.renew()
   }
 }
