@@ -3,7 +3,6 @@
 // why not.
 
 import { randomInt } from 'node:crypto'
-import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import type { NewRecord } from '../../model/record.ts'
@@ -32,6 +31,7 @@ import { GroupCommit } from './group-commit.ts'
 import { LogReader } from './log-reader.ts'
 import { type LogSizes, sizesOf } from './log-sizes.ts'
 import type { LogStart } from './log-start.ts'
+import { QuietMark } from './quiet-mark.ts'
 import type { Recovered } from './recovery.ts'
 import { Reserve } from './reserve.ts'
 import { SegmentRemoval } from './segment-removal.ts'
@@ -42,11 +42,7 @@ import { Writing } from './writing.ts'
 
 const MIB = 1024 * 1024
 const LOG_ID_MAX = 2 ** 32 - 1
-/** A quiet log says after this time, in a frame without records, what it had synced. */
-const MARK_DELAY_MS = 1000
 const ASYNC_WINDOW_MS_MAX = 200
-/** How often a master notes how far replicas have confirmed its log. */
-const CONFIRMED_NOTE_MS = 10_000
 /** async: this much unsynced starts a sync before the window is over. */
 const ASYNC_BYTES = 8 * MIB
 /** A log that is not busy has room for an append of this size. */
@@ -69,22 +65,19 @@ class SegmentedLog implements CommitLog {
   readonly #writing: Writing
   readonly #removal: SegmentRemoval
   readonly #acknowledgements: Acknowledgements
+  readonly #quietMark: QuietMark
   readonly #feeds = this.#makeFeeds()
   readonly #sizes: LogSizes
   readonly #endOfTurn: (fn: () => void) => void
   readonly #logId: number
   readonly #epoch: LogEpoch
   readonly #history: EpochHistory
-  /** When the marker last said how far replicas have confirmed the log. */
-  #confirmedNotedMs: number
-  #confirmedNoted: number
   #end: number
   /** Of the newest acknowledged frame. */
   #sequence: number
   #isScheduled = false
   #isClosing = false
   #closed: Promise<void> | undefined
-  #markTimer: Timer | undefined
   #onFrame: (frame: Frame) => void = () => {}
   #onVoid: () => void = () => {}
   #onWritable: (writable: boolean, reason: string | undefined) => void = () => {}
@@ -105,9 +98,8 @@ class SegmentedLog implements CommitLog {
       recordsAtOnceMax: this.#sizes.recordsAtOnceMax,
       later: this.#endOfTurn,
     })
-    this.#confirmedNotedMs = clock.monotonic()
-    this.#confirmedNoted = recovered.confirmed
     const confirmedTo = (): number => this.#acknowledgements.confirmedTo
+    this.#quietMark = new QuietMark({ clock, confirmedTo, mark: () => this.#mark() })
     const state = { epoch: recovered.epoch, isPassive: follows !== undefined, confirmedTo }
     this.#epoch = new LogEpoch({ disk, directory, log, logId: this.#logId, ...state })
     this.#sequence = recovered.sequence
@@ -290,7 +282,7 @@ class SegmentedLog implements CommitLog {
 
   async #close(): Promise<void> {
     this.#isClosing = true
-    this.#markTimer?.cancel()
+    this.#quietMark.close()
     this.#writing.close()
     this.#removal.close()
     this.#feeds.close()
@@ -326,30 +318,20 @@ class SegmentedLog implements CommitLog {
       })
     }
     for (const done of frame.dones) done(refusal)
-    if (!this.#isClosing) {
-      this.#markTimer ??= this.#options.clock.after(MARK_DELAY_MS, () => this.#mark())
-    }
+    if (!this.#isClosing) this.#quietMark.later()
   }
 
   /**
-   * When the log went quiet: a frame without records that says what is synced. Without it, damage
-   * to the newest records could not be told from a write that never finished.
+   * A frame without records that says what is synced. Without it, damage to the newest records
+   * could not be told from a write that never finished.
    */
   #mark(): void {
-    this.#markTimer = undefined
     if (!this.#isWriting) return
     this.#history.save(this.#commit.syncedEnd)
-    if (this.isPassive || this.#wantsConfirmedNoted) this.#epoch.note(this.#commit.syncedEnd)
+    if (this.isPassive || this.#quietMark.takeConfirmed()) {
+      this.#epoch.note(this.#commit.syncedEnd)
+    }
     if (this.writable && this.#stage.addMark()) this.#schedule()
-  }
-
-  get #wantsConfirmedNoted(): boolean {
-    const nowMs = this.#options.clock.monotonic()
-    const isLate = nowMs - this.#confirmedNotedMs >= CONFIRMED_NOTE_MS
-    if (!isLate || this.#acknowledgements.confirmedTo === this.#confirmedNoted) return false
-    this.#confirmedNotedMs = nowMs
-    this.#confirmedNoted = this.#acknowledgements.confirmedTo
-    return true
   }
 
   // Failing and going on
