@@ -1,7 +1,8 @@
 // Two builds of TrivetMQ under the same loads over the native protocol, MQTT and AMQP, in turn (A B
 // A B ...): the ratio of this build to the other one, pair by pair, of messages per second, of
 // messages per second of the broker's CPU time, and of the broker's peak memory. Rows "of JSON" are
-// two loads on this build: headers in the binary codec and in JSON. Prints, asserts nothing.
+// two loads on this build: headers in the binary codec and in JSON; rows "of TCP" likewise, of one
+// load over TLS 1.3 or WebSocket and over TCP. Prints, asserts nothing.
 //
 //   npm run build
 //   node dist/bench/compare.js OTHER-CHECKOUT [--passes 3] [--rounds 3] [--only TEXT]
@@ -16,10 +17,13 @@ import { cpus, loadavg } from 'node:os'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
+import { SERVER_TLS } from '../test/support/certificates.ts'
 import { SpawnedServer, TRIVET } from '../test/support/server.ts'
 import { load, type Shape } from './mqtt/load.ts'
 import { CpuMeter } from './native/cpu-meter.ts'
+import type { Transport } from './peers/dial.ts'
 import { peerDirectory } from './peers/peer.ts'
+import { openTunnel } from './peers/tunnel.ts'
 
 const run = promisify(execFile)
 const NATIVE = fileURLToPath(new URL('./native.js', import.meta.url))
@@ -35,6 +39,9 @@ interface Build {
 
 /** One load on a running broker. @returns messages and the seconds they took */
 type Load = (server: SpawnedServer) => Promise<{ messages: number; seconds: number }>
+
+/** A load over a transport. */
+type By = (transport: Transport) => Load
 
 interface Sample {
   readonly perSecond: number
@@ -67,23 +74,45 @@ const fill: Load = async (server) => {
 }
 
 const mqtt =
-  (shape: Shape): Load =>
+  (shape: Shape, transport: Transport = 'tcp'): Load =>
   async (server) => {
-    const { seconds, published, delivered } = await load(server.port('mqtt'), shape)
+    const { seconds, published, delivered } = await load(server.port('mqtt'), shape, transport)
     return { messages: shape.subscribers > 0 ? delivered : published, seconds }
   }
 
 const amqp =
   (mode: string, ...options: string[]): Load =>
+  (server) =>
+    amqpAt(server.port('amqp'), mode, options)
+
+/** Its generator speaks TCP alone. */
+const amqpBy =
+  (mode: string, ...options: string[]): By =>
+  (transport) =>
   async (server) => {
-    const at = ['--port', String(server.port('amqp')), '--address', `bench-${mode}`, '--mode', mode]
-    const bounds = ['--size', '100', '--seconds', SECONDS, '--warmup', '0.5', '--json']
-    const result = await json([AMQP, ...at, ...bounds, ...options])
-    return { messages: result['rate_per_s']! * Number(SECONDS), seconds: Number(SECONDS) }
+    const tunnel = await openTunnel(server.port('amqp'), transport, 'amqp')
+    try {
+      return await amqpAt(tunnel.port, mode, options)
+    } finally {
+      tunnel.close()
+    }
   }
 
-const publishing = { publishers: 16, subscribers: 0, qos: 1, payloadBytes: 100 } as const
-const fanOut = { publishers: 2, subscribers: 4, qos: 1, window: 128, payloadBytes: 64 } as const
+async function amqpAt(port: number, mode: string, options: readonly string[]) {
+  const at = ['--port', String(port), '--address', `bench-${mode}`, '--mode', mode]
+  const bounds = ['--size', '100', '--seconds', SECONDS, '--warmup', '0.5', '--json']
+  const result = await json([AMQP, ...at, ...bounds, ...options])
+  return { messages: result['rate_per_s']! * Number(SECONDS), seconds: Number(SECONDS) }
+}
+
+const publishing = { subscribers: 0, qos: 1, payloadBytes: 100 } as const
+const MANY: Shape = { ...publishing, publishers: 16, window: 128, messages: 400_000 }
+const ONE: Shape = { ...publishing, publishers: 1, window: 1, messages: 6_000 }
+const FAN_OUT: Shape = {
+  ...{ publishers: 2, subscribers: 4, qos: 1 },
+  ...{ window: 128, payloadBytes: 64, messages: 100_000 },
+}
+const LONE = ['--connections', '1', '--in-flight', '1'] as const
 
 interface Row {
   readonly title: string
@@ -104,25 +133,45 @@ const sends = (...options: string[]): Load =>
 const pulls = (...options: string[]): Load =>
   native('--mode', 'pull', '--connections', '8', ...options)
 const binary = ['--codec', 'binary'] as const
+const nativeBy =
+  (...options: string[]): By =>
+  (transport) =>
+    native(...options, ...(transport === 'tls' ? ['--tls'] : []))
+
+/** Each load over each other transport: on both builds, and on this one beside TCP. */
+const overOthers = (
+  title: string,
+  load: By,
+  transports: readonly Transport[] = ['tls', 'websocket'],
+): readonly Row[] =>
+  transports.flatMap((transport) => [
+    row(`${title}, over ${transport}`, load(transport)),
+    row(`${title}, over ${transport} of TCP`, load(transport), { beside: load('tcp') }),
+  ])
 
 const ROWS: readonly Row[] = [
   row('native sends, 16 x 128', sends()),
   row('native sends, 16 x 16', native('--connections', '16', '--in-flight', '16')),
-  row('native sends, one in flight', native('--connections', '1', '--in-flight', '1')),
+  row('native sends, one in flight', native(...LONE)),
   row('native sends, binary headers, 16 x 128', sends(...binary)),
   row('native sends, binary headers of JSON', sends(...binary), { beside: sends() }),
   row('native transactions of sends, 16 x 128', sends('--mode', 'transact'), { beside: sends() }),
   row('native pulls, 8 x 32', pulls(), { before: fill }),
   row('native pulls, binary headers of JSON', pulls(...binary), { before: fill, beside: pulls() }),
-  row('MQTT QoS 1 in, 16 x 128', mqtt({ ...publishing, window: 128, messages: 400_000 })),
-  row(
-    'MQTT QoS 1 in, one in flight',
-    mqtt({ ...publishing, publishers: 1, window: 1, messages: 6_000 }),
-  ),
-  row('MQTT QoS 1, 2 publishers to 4 subscribers', mqtt({ ...fanOut, messages: 100_000 })),
+  row('MQTT QoS 1 in, 16 x 128', mqtt(MANY)),
+  row('MQTT QoS 1 in, one in flight', mqtt(ONE)),
+  row('MQTT QoS 1, 2 publishers to 4 subscribers', mqtt(FAN_OUT)),
   row('AMQP sends, 4 x 1,000', amqp('send', '--conns', '4')),
   row('AMQP sends, one in flight', amqp('send', '--window', '1')),
   row('AMQP end to end, one sender, one receiver', amqp('pair')),
+  ...overOthers('native sends, 16 x 128', nativeBy('--connections', '16'), ['tls']),
+  ...overOthers('native sends, one in flight', nativeBy(...LONE), ['tls']),
+  ...overOthers('MQTT QoS 1 in, 16 x 128', (transport) => mqtt(MANY, transport)),
+  ...overOthers('MQTT QoS 1 in, one in flight', (transport) => mqtt(ONE, transport)),
+  ...overOthers('MQTT QoS 1, 2 to 4', (transport) => mqtt(FAN_OUT, transport)),
+  ...overOthers('AMQP sends, 4 x 1,000', amqpBy('send', '--conns', '4')),
+  ...overOthers('AMQP sends, one in flight', amqpBy('send', '--window', '1')),
+  ...overOthers('AMQP end to end', amqpBy('pair')),
 ]
 
 async function main(): Promise<void> {
@@ -169,7 +218,10 @@ async function runPass(
   const [own] = builds
   const servers = builds.map((build, i) => {
     const { trivet } = beside === undefined ? build : own!
-    return new SpawnedServer({ dataDir: dataDirs[i]! }, { trivet, lacks: lacking(trivet) })
+    return new SpawnedServer(
+      { dataDir: dataDirs[i]!, tls: SERVER_TLS },
+      { trivet, lacks: lacking(trivet) },
+    )
   })
   try {
     for (const server of servers) {

@@ -13,6 +13,7 @@
 //   --connections 16       --in-flight 128 per connection (pull: one; pop: 4 POPs of --batch each)
 //   --body 100             bytes                              --batch 32   messages per pull
 //   --seconds 5            after --warmup 1                   --codec json|binary
+//   --tls                  over TLS 1.3, whatever the certificate
 //   --pid P                the broker's process: its CPU time per message
 //   --json                 one line of JSON
 import { parseArgs } from 'node:util'
@@ -46,6 +47,7 @@ const { values } = parseArgs({
     warmup: { type: 'string', default: '1' },
     codec: { type: 'string', default: 'json' },
     sql: { type: 'boolean', default: false },
+    tls: { type: 'boolean', default: false },
     pid: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
@@ -92,6 +94,7 @@ async function main(): Promise<void> {
       queues,
       latency,
       isSql: values.sql,
+      isTls: values.tls,
       bodyBytes: Number(values.body),
       batch: Number(values.batch),
     },

@@ -2,7 +2,7 @@
 // that count.
 // Frames are built once and patched, so that the server is the limit.
 import type { Duplex } from 'node:stream'
-import { dial, type Transport } from './dial.ts'
+import { dial, type Transport } from '../peers/dial.ts'
 
 export interface Shape {
   readonly publishers: number

@@ -1,5 +1,6 @@
 // One connection that keeps its window full: of sends, or of pulls along one queue.
 import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { encodeProperties } from '../../src/model/properties.ts'
 import { RESPONSE } from '../../src/remoting/codes.ts'
 import { decodeCommand, encodeCommand, requestHeader } from '../../src/remoting/command.ts'
@@ -29,6 +30,8 @@ export interface LoadOptions {
   readonly latency: Histogram
   /** One message in a hundred is selected, by a condition of SQL92. */
   readonly isSql: boolean
+  /** Over TLS 1.3, whatever the certificate. */
+  readonly isTls: boolean
 }
 
 export interface Load {
@@ -59,7 +62,7 @@ const SUCCESS_MARK = Buffer.from('{"code":0,')
 const QUOTE = 34
 
 export function open(
-  { host, port }: LoadOptions,
+  { host, port, isTls }: LoadOptions,
   tally: Tally,
   received: FrameSink,
   chunkDone: () => void,
@@ -74,7 +77,10 @@ export function open(
     },
   }
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, noDelay: true, onread }, () => resolve(socket))
+    const at = { host, port, noDelay: true, onread }
+    const secured = { ...at, minVersion: 'TLSv1.3', rejectUnauthorized: false } as const
+    const connected = (): void => resolve(socket)
+    const socket: Socket = isTls ? connectTls(secured, connected) : connect(at, connected)
     socket.on('error', (error) => {
       tally.fail(error.message)
       reject(error)

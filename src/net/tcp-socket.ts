@@ -1,27 +1,18 @@
 // A GatewaySocket over node:net: reads into one buffer that all sockets share, keeps a chunk whose
 // turn is spent, bounds what waits for a slow reader, and becomes TLS at a client's hello and a
 // WebSocket at a request of HTTP.
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { BrokerError } from '../errors.ts'
 import type { GatewaySocket } from '../port/gateway.ts'
 import { httpAnswer, isHello, isHttp, NO_TLS } from './first-bytes.ts'
 import type { ListenerLimits } from './limits.ts'
 import { type ProxyHeader, readProxyHeader } from './proxy-header.ts'
+import { decryptToSharedBuffer, readToSharedBuffer, type SocketInside } from './shared-buffer.ts'
 import type { TlsAcceptor } from './tls.ts'
 import type { TurnBudget } from './turn-budget.ts'
 import type { WebSocketAcceptor } from './websocket.ts'
 import { WireStream } from './wire-stream.ts'
-
-/** Read buffer of the whole process: a chunk is valid only during its callback. */
-const READ_BUFFER_BYTES = 256 * 1024
-const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
-
-/** Undocumented fields of node:net's sockets; every use has a fallback. */
-interface SocketInside {
-  _handle?: { useUserBuffer?: unknown; writeQueueSize?: number } | null
-  _server?: unknown
-}
 
 /** What a connection may begin with besides its protocol. */
 export interface Transports {
@@ -115,7 +106,7 @@ export class TcpSocket implements GatewaySocket {
     this.#failed = options.failed
     this.#transports = options.transports
     this.#refused = options.refused
-    this.#wire = withSharedBuffer(accepted, (chunk) => this.#read(chunk))
+    this.#wire = readToSharedBuffer(accepted, (chunk) => this.#read(chunk))
     this.#socket = this.#wire
     this.#follow(this.#wire)
     this.#introduced = options.introduced
@@ -314,8 +305,9 @@ export class TcpSocket implements GatewaySocket {
       this.#certifiedUser = acceptor.userOf(secured)
       this.#isSecured = true
       this.#wire = secured
+      const early = decryptToSharedBuffer(secured, (chunk) => this.#read(chunk))
       this.#goOn(secured)
-      secured.on('data', (chunk) => this.#read(chunk))
+      if (early !== null) this.#read(early)
     } catch (error) {
       this.#turnAway('tls', (error as Error).message)
     }
@@ -357,6 +349,7 @@ export class TcpSocket implements GatewaySocket {
     this.#socket = socket
     this.#follow(socket)
     if (this.#isPaused) socket.pause()
+    else socket.resume()
   }
 
   #follow(socket: Duplex): void {
@@ -426,35 +419,4 @@ export class TcpSocket implements GatewaySocket {
     this.#data = undefined
     this.#drain = undefined
   }
-}
-
-/**
- * net.Server cannot make sockets with `onread`, so the accepted handle moves into a second socket
- * that has it. That saves a buffer and an event per chunk; on a node without these insides the
- * accepted socket is used as it is.
- */
-function withSharedBuffer(accepted: Socket, received: (chunk: Buffer) => void): Socket {
-  const from = accepted as Socket & SocketInside
-  const handle = from._handle
-  if (typeof handle?.useUserBuffer !== 'function' || from._server === undefined) {
-    accepted.on('data', received)
-    accepted.pause()
-    return accepted
-  }
-  const socket = new Socket({
-    handle,
-    pauseOnCreate: true,
-    onread: {
-      buffer: readBuffer,
-      callback: (bytes: number, buffer: Buffer) => {
-        received(buffer.subarray(0, bytes))
-        return true
-      },
-    },
-  } as object) as Socket & SocketInside
-  // The server counts its open connections through this field.
-  socket._server = from._server
-  from._server = null
-  from._handle = null
-  return socket
 }

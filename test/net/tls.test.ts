@@ -313,6 +313,23 @@ test.serial('many handshakes at once are begun over many turns', async (t) => {
   t.true(new Set(turns).size >= peers.length / 2, `${new Set(turns).size} turns`)
 })
 
+test('what is decrypted comes in the buffer that all sockets share, as what needs no key', async (t) => {
+  const memory = new Set<ArrayBufferLike>()
+  const { listener } = await open(t, {
+    accepted(socket) {
+      socket.onData((chunk) => {
+        memory.add(chunk.buffer)
+        socket.write(Buffer.from(chunk))
+      })
+      socket.resume()
+    },
+  })
+  const bytes = Buffer.alloc(100_000, 'both ways')
+  t.true(await echoed(dialPlain(t, listener.port), bytes))
+  t.true(await echoed(dial(t, listener.port), bytes))
+  t.is(memory.size, 1)
+})
+
 test('half a handshake is closed after its time, and a whole one is not', async (t) => {
   const { listener, clock, said } = await open(t)
   const secured = dial(t, listener.port)

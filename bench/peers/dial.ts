@@ -7,10 +7,16 @@ import { createWebSocketStream, WebSocket } from 'ws'
 
 export type Transport = 'tcp' | 'tls' | 'websocket'
 
-export async function dial(port: number, transport: Transport): Promise<Duplex> {
+export async function dial(
+  port: number,
+  transport: Transport,
+  subprotocol = 'mqtt',
+): Promise<Duplex> {
   const at = { port, host: '127.0.0.1', noDelay: true }
   if (transport === 'websocket') {
-    const webSocket = new WebSocket(`ws://127.0.0.1:${port}`, 'mqtt', { perMessageDeflate: false })
+    const webSocket = new WebSocket(`ws://127.0.0.1:${port}`, subprotocol, {
+      perMessageDeflate: false,
+    })
     await once(webSocket, 'open')
     return createWebSocketStream(webSocket)
   }
