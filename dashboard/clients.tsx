@@ -39,7 +39,7 @@ export function Clients() {
               client.clientId,
               PROTOCOLS[client.protocol as keyof typeof PROTOCOLS] ?? client.protocol,
               client.address,
-              client.language,
+              client.language || '-',
               client.consumers.map(({ group }) => group).join(', ') || '-',
               client.producerGroups.join(', ') || '-',
             ])}

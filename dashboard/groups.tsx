@@ -77,7 +77,7 @@ export function GroupPage({ name }: { readonly name: string }) {
               member.clientId,
               member.protocol,
               member.address,
-              member.language,
+              member.language || '-',
               member.mode,
               member.topics.join(', '),
             ])}

@@ -84,6 +84,9 @@ function ratesOf(samples: readonly Sample[]): [number[], number[], number[]] {
 const colour = (name: string): string =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
+/** In UTC, as all times of the pages. */
+const timeOfDay = (seconds: number): string => time(seconds * 1000).slice(11)
+
 /** The last minutes, however few of them were seen; without a point there is no newest one. */
 function windowTo(newest: number | null): [number, number] {
   const to = newest ?? Date.now() / 1000
@@ -110,7 +113,10 @@ function Rates({ samples }: { readonly samples: readonly Sample[] }) {
           { label: 'In', stroke: () => colour('--in'), width: 2 },
           { label: 'Out', stroke: () => colour('--out'), width: 2, dash: [6, 4] },
         ],
-        axes: [axis, { ...axis, size: 70 }],
+        axes: [
+          { ...axis, space: 70, values: (_, splits) => splits.map(timeOfDay) },
+          { ...axis, size: 70 },
+        ],
         scales: {
           x: { range: (_, __, newest) => windowTo(newest) },
           y: { range: (_, __, max) => [0, Math.max(1, max)] },
@@ -136,7 +142,7 @@ function Rates({ samples }: { readonly samples: readonly Sample[] }) {
     <figure>
       <div ref={place} role="img" aria-label="Messages in and out per second, as a line chart" />
       <figcaption>
-        At present {now(ins)} in and {now(outs)} out.
+        At present {now(ins)} in and {now(outs)} out. Times are UTC.
       </figcaption>
     </figure>
   )

@@ -4,6 +4,8 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, get, type Page } from './api.js'
 
 const REFRESH_MS = 2000
+/** Of one table: a group may have a place in 80,000 queues. */
+const ROWS_MAX = 500
 
 export interface Loaded<T> {
   readonly value: T | undefined
@@ -103,7 +105,7 @@ export function Table({ caption, head, figures = [], rows, empty }: TableProps) 
           </tr>
         </thead>
         <tbody>
-          {rows.map((row, at) => (
+          {rows.slice(0, ROWS_MAX).map((row, at) => (
             <tr key={at}>
               {row.map((cell, column) => (
                 <td key={column} class={align(column)}>
@@ -114,6 +116,11 @@ export function Table({ caption, head, figures = [], rows, empty }: TableProps) 
           ))}
         </tbody>
       </table>
+      {rows.length > ROWS_MAX && (
+        <p class="empty">
+          These are the first {count(ROWS_MAX)} of {count(rows.length)}.
+        </p>
+      )}
     </div>
   )
 }

@@ -43,7 +43,11 @@ export function Users() {
               user.admin ? 'all' : user.policies.flatMap(({ entries }) => entries).length,
             ])}
           />
-          <NewUser done={again} />
+          {value.users.some(({ isConfigured, admin }) => isConfigured && admin) ? (
+            <NewUser done={again} />
+          ) : (
+            <p class="empty">Users are made here once the configuration has an admin.</p>
+          )}
         </>
       )}
     </section>

@@ -3,22 +3,7 @@
 import type { Page } from 'playwright-core'
 import { connectRhea } from '../test/support/amqp/rhea-client.ts'
 import { cheapHash } from '../test/support/cheap-password.ts'
-import { mqttClient } from '../test/support/mqtt/mqtt.ts'
-import { cells, inBrowser, open, violations } from './support/browser.ts'
-
-/** A topic with three messages, and a group at a place in it. */
-async function prepare(base: string, queues: number, to: 'first' | 'end'): Promise<void> {
-  const ask = async (method: string, path: string, body: object): Promise<void> => {
-    const headers = { 'Content-Type': 'application/json' }
-    const init = { method, headers, body: JSON.stringify(body) }
-    const { ok, status } = await fetch(`${base}/api/v1/${path}`, init)
-    if (!ok) throw new Error(`${method} ${path}: ${status}`)
-  }
-  await ask('PUT', 'topics/orders', { queues })
-  for (const body of ['one', 'two', 'three']) await ask('POST', 'topics/orders/messages', { body })
-  await ask('PUT', 'groups/billing', {})
-  await ask('POST', 'groups/billing/reset', { topic: 'orders', to })
-}
+import { cells, inBrowser, logIn, open, prepare } from './support/browser.ts'
 
 const dialog = (page: Page) => page.getByRole('dialog')
 
@@ -93,9 +78,7 @@ inBrowser('users are made, given rights, disabled and deleted', async (t) => {
   const users = { root: { password: cheapHash('a word'), admin: true } }
   const { page, go, errors } = await open(t, { users })
   await go('users')
-  await page.getByLabel('User', { exact: true }).fill('root')
-  await page.getByLabel('Password', { exact: true }).fill('a word')
-  await page.getByRole('button', { name: 'Log in' }).click()
+  await logIn(page, 'root', 'a word')
   await page.getByLabel('Name').fill('till')
   await page.getByLabel('Its password').fill('a long word')
   await page.getByRole('button', { name: 'Create' }).click()
@@ -124,49 +107,10 @@ inBrowser('users are made, given rights, disabled and deleted', async (t) => {
   t.deepEqual(errors, [])
 })
 
-for (const colorScheme of ['light', 'dark'] as const) {
-  inBrowser(
-    `every page holds WCAG AA in ${colorScheme} colours, as axe-core sees it`,
-    async (t) => {
-      const { page, go, base, port, errors } = await open(t)
-      await prepare(base, 2, 'first')
-      const client = await connectRhea(t, port('amqp'), { container_id: 'till' })
-      await client.receiver({ name: 'in', source: 'orders::billing' })
-      await mqttClient(t, port('mqtt'), 5, { clientId: 'sensor' })
-      await page.emulateMedia({ colorScheme })
-      for (const [path, seen] of PAGES) {
-        await go(path)
-        await page.getByText(seen).first().waitFor()
-        t.deepEqual(await violations(page), [], path)
-        if (SHOTS !== undefined) {
-          const file = `${SHOTS}/${colorScheme}-${path.replaceAll('/', '-')}.png`
-          await page.screenshot({ path: file, fullPage: true })
-        }
-      }
-      await go('topics/orders')
-      await page.getByRole('button', { name: 'Delete the topic' }).click()
-      await dialog(page).getByText('what MQTT retains of it').waitFor()
-      t.deepEqual(await violations(page), [], 'the question')
-      if (SHOTS !== undefined)
-        await page.screenshot({ path: `${SHOTS}/${colorScheme}-question.png` })
-      t.deepEqual(errors, [])
-    },
-  )
-}
-
-/** With a text that is there when the page is. */
-const PAGES: readonly (readonly [string, string])[] = [
-  ['', 'broker-a'],
-  ['topics', 'orders'],
-  ['topics/orders', 'Delete the topic'],
-  ['groups', 'billing'],
-  ['groups/billing', 'Delete the group'],
-  ['clients', 'sensor'],
-  ['mqtt', 'sensor'],
-  ['mqtt/sensor', 'It subscribes to nothing.'],
-  ['amqp', 'orders::billing'],
-  ['users', 'There are no users'],
-]
-
-/** A folder for pictures of the pages, to be looked at. */
-const SHOTS = process.env['TRIVET_SCREENSHOTS']
+inBrowser('no user is made before the configuration has an admin', async (t) => {
+  const { page, go, errors } = await open(t)
+  await go('users')
+  await page.getByText('Users are made here once the configuration has an admin.').waitFor()
+  t.is(await page.getByRole('button', { name: 'Create' }).count(), 0)
+  t.deepEqual(errors, [])
+})

@@ -7,7 +7,7 @@ import { openStore } from '../src/store/open.ts'
 import { cheapHash } from '../test/support/cheap-password.ts'
 import { mqttClient } from '../test/support/mqtt/mqtt.ts'
 import { tempDir } from '../test/support/temp-dir.ts'
-import { cells, inBrowser, open } from './support/browser.ts'
+import { cells, inBrowser, logIn, open } from './support/browser.ts'
 
 /** Faster than by clients, which wait for name servers to know. */
 async function makeTopics(directory: string, names: readonly string[]): Promise<void> {
@@ -115,14 +115,9 @@ inBrowser('with users nothing is shown before a login', async (t) => {
   const { page, go, errors } = await open(t, { users })
   await go('topics')
   await page.getByText('credentials are needed').waitFor()
-  const logIn = async (password: string): Promise<void> => {
-    await page.getByLabel('User').fill('root')
-    await page.getByLabel('Password').fill(password)
-    await page.getByRole('button', { name: 'Log in' }).click()
-  }
-  await logIn('another word')
+  await logIn(page, 'root', 'another word')
   await page.getByText('Unknown user or wrong password.').waitFor()
-  await logIn('a word')
+  await logIn(page, 'root', 'a word')
   await page.getByText('There are no topics').or(page.getByRole('table')).waitFor()
   await page.getByRole('button', { name: 'Log out' }).click()
   await page.getByText('credentials are needed').waitFor()

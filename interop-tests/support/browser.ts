@@ -71,3 +71,31 @@ export async function violations(page: Page): Promise<readonly string[]> {
 }
 
 const WCAG = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
+
+/** A topic with three messages, and a group at a place in it. */
+export async function prepare(
+  base: string,
+  queues: number,
+  to: 'first' | 'end',
+  authorization?: string,
+): Promise<void> {
+  const ask = async (method: string, path: string, body: object): Promise<void> => {
+    const headers = {
+      'Content-Type': 'application/json',
+      ...(authorization !== undefined && { Authorization: authorization }),
+    }
+    const init = { method, headers, body: JSON.stringify(body) }
+    const { ok, status } = await fetch(`${base}/api/v1/${path}`, init)
+    if (!ok) throw new Error(`${method} ${path}: ${status}`)
+  }
+  await ask('PUT', 'topics/orders', { queues })
+  for (const body of ['one', 'two', 'three']) await ask('POST', 'topics/orders/messages', { body })
+  await ask('PUT', 'groups/billing', {})
+  await ask('POST', 'groups/billing/reset', { topic: 'orders', to })
+}
+
+export async function logIn(page: Page, user: string, password: string): Promise<void> {
+  await page.getByLabel('User', { exact: true }).fill(user)
+  await page.getByLabel('Password', { exact: true }).fill(password)
+  await page.getByRole('button', { name: 'Log in' }).click()
+}
