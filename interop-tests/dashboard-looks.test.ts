@@ -1,6 +1,6 @@
 // How the pages of the dashboard look, in a real browser: every page in light and dark colours as
-// axe-core sees it, and on a screen as narrow as a telephone's. With TRIVET_SCREENSHOTS=FOLDER there
-// is a picture of each.
+// axe-core sees it, and on a screen as narrow as a telephone's. With TRIVET_SCREENSHOTS=FOLDER
+// there is a picture of each.
 import type { Page } from 'playwright-core'
 import { connectRhea } from '../test/support/amqp/rhea-client.ts'
 import { cheapHash } from '../test/support/cheap-password.ts'

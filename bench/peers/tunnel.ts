@@ -1,5 +1,5 @@
-// A way to a server by another transport, for a load generator that speaks TCP alone: it dials here,
-// and its bytes go on over TLS 1.3 or WebSocket. Its processor time is not the server's.
+// A way to a server by another transport, for a load generator that speaks TCP alone: it dials
+// here, and its bytes go on over TLS 1.3 or WebSocket. Its processor time is not the server's.
 import { createServer, type Socket } from 'node:net'
 import { dial, type Transport } from './dial.ts'
 

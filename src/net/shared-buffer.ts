@@ -2,7 +2,6 @@
 // its callback. Saves a buffer and an event of a stream for each chunk, by insides of node that are
 // not documented; on a node without them chunks come as data of the stream.
 import { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 
 const READ_BUFFER_BYTES = 256 * 1024
 const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
@@ -41,7 +40,7 @@ export function readToSharedBuffer(accepted: Socket, received: Received): Socket
  * A TLSSocket over a socket that is there takes no `onread` either; it is given what that option
  * sets. Answers what was decrypted before, if anything was.
  */
-export function decryptToSharedBuffer(secured: TLSSocket, received: Received): Buffer | null {
+export function decryptToSharedBuffer(secured: Socket, received: Received): Buffer | null {
   const fields = secured as unknown as Record<symbol, unknown> & {
     readonly _handle?: { useUserBuffer?(buffer: Buffer): void } | null
   }
