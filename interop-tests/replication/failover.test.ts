@@ -2,12 +2,15 @@
 // TRIVET_FAILOVERS makes more of them than a run of all tests has time for, and TRIVET_LEASE_MS
 // another lease.
 import type { ExecutionContext } from 'ava'
-import { connect } from '../../src/client/index.ts'
 import type { SpawnedServer } from '../../test/support/server.ts'
 import { eventually } from '../../test/support/waiting.ts'
-import { type ElectedBrokers, startElected } from '../support/elected-brokers.ts'
 import { etcdMissing } from '../support/etcd-cluster.ts'
-import { type Load, missingOf, startLoads } from '../support/failover-load.ts'
+import {
+  assertAllThere,
+  electedUnderLoad,
+  type LoadedGroup,
+  untilAll,
+} from '../support/loaded-group.ts'
 import { needing } from '../support/needing.ts'
 
 const test = needing('automatic failover', etcdMissing())
@@ -16,16 +19,6 @@ const FAILOVERS = Number(process.env['TRIVET_FAILOVERS'] ?? 5)
 const LEASE_MS = Number(process.env['TRIVET_LEASE_MS'] ?? 2_000)
 /** Of etcd, whose shortest lease is one and a half of its election timeout. */
 const TIMES = { heartbeatMs: 50, electionMs: Math.min(1_000, LEASE_MS / 2) }
-const TOPIC = 'T'
-
-async function clientOf(t: ExecutionContext, { nameServer }: ElectedBrokers) {
-  const mq = await connect({ nameServers: nameServer.address('nameServer'), timeoutMs: 2_000 })
-  t.teardown(() => mq.close({ deadlineMs: 0 }))
-  return mq
-}
-
-const untilAll = (loads: readonly Load[], sinceMs: number): Promise<unknown> =>
-  eventually(async () => loads.every((load) => load.after(sinceMs) !== undefined))
 
 /** Dies, or stands still until another copy is the master. @returns how it goes on */
 async function lose(master: SpawnedServer, round: number): Promise<() => Promise<void>> {
@@ -39,38 +32,11 @@ async function lose(master: SpawnedServer, round: number): Promise<() => Promise
   }
 }
 
-/** With a topic that all copies have, and clients that send to it. */
-async function underLoad(t: ExecutionContext) {
-  const config = { replication: { etcd: { leaseMs: LEASE_MS } } }
-  const group = await startElected(t, { times: TIMES, config })
-  const mq = await clientOf(t, group)
-  await group.settled()
-  await eventually(async () => {
-    try {
-      return (await mq.admin.topics.create({ name: TOPIC, queues: 4 })) ?? true
-    } catch {
-      return undefined
-    }
+const underLoad = (t: ExecutionContext): Promise<LoadedGroup> =>
+  electedUnderLoad(t, {
+    etcd: { times: TIMES },
+    config: { replication: { etcd: { leaseMs: LEASE_MS } } },
   })
-  const loads = startLoads(t, group, TOPIC)
-  await untilAll(loads, performance.now())
-  return { group, mq, loads }
-}
-
-/** Ends the load. */
-async function assertAllThere(
-  t: ExecutionContext,
-  { group, mq, loads }: Awaited<ReturnType<typeof underLoad>>,
-): Promise<void> {
-  await group.settled()
-  await untilAll(loads, performance.now())
-  for (const load of loads) await load.end()
-  const bodies = loads.flatMap((load) => load.acknowledged.map(({ body }) => body))
-  t.log(`${bodies.length} acknowledged`)
-  const missing = await missingOf(mq, TOPIC, bodies)
-  if (missing.size > 0) for (const { stderr } of group.brokers) t.log(stderr)
-  t.deepEqual([...missing], [])
-}
 
 const percentile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.ceil(values.length * share) - 1]!

@@ -1,11 +1,12 @@
 // Three copies of one broker whose master etcd elects, each in a process of its own, with a name
-// server and three members of etcd.
+// server and three members of etcd: on this machine, or each on a machine with a member of etcd.
 import type { ExecutionContext } from 'ava'
 import type { ConfigInput } from '../../src/config.ts'
 import { freePort, type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import { tempDir } from '../../test/support/temp-dir.ts'
 import { eventually } from '../../test/support/waiting.ts'
-import { EtcdCluster, type EtcdTimes } from './etcd-cluster.ts'
+import { EtcdCluster, type EtcdOptions } from './etcd-cluster.ts'
+import type { Network } from './network.ts'
 
 export const COPIES = 3
 
@@ -27,23 +28,42 @@ interface State {
   readonly inSync: readonly string[]
 }
 
+export interface ElectedOptions {
+  readonly etcd?: EtcdOptions
+  readonly config?: ConfigInput
+  /** Of each copy, beside the configuration of all. */
+  readonly copies?: readonly ConfigInput[]
+  /** With a machine for each copy; clients and the name server are outside. */
+  readonly network?: Network
+}
+
 const GROUP = '/trivet/DefaultCluster/broker-a/'
 
 export async function startElected(
   t: ExecutionContext,
-  options: { readonly times?: EtcdTimes; readonly config?: ConfigInput } = {},
+  options: ElectedOptions = {},
 ): Promise<ElectedBrokers> {
-  const etcd = await EtcdCluster.start(await tempDir(t), options.times)
+  const { network, config } = options
+  const etcd = await EtcdCluster.start(await tempDir(t), {
+    ...(network && { machines: network.machines }),
+    ...options.etcd,
+  })
   t.teardown(() => etcd.close())
-  const nameServer = await spawnServer(t, { role: 'namesrv' })
+  const nameServer = await spawnServer(t, {
+    role: 'namesrv',
+    ...(network && { machine: { host: network.host, within: [] } }),
+  })
   const brokers: SpawnedServer[] = []
   for (let id = 1; id <= COPIES; id++) {
-    const { config } = options
+    const machine = network?.machines[id - 1]
+    const replication = { enabled: true, port: await freePort(), host: machine?.host }
     brokers.push(
       await spawnServer(t, {
         role: 'broker',
+        ...(machine && { machine }),
         config: {
           ...config,
+          ...options.copies?.[id - 1],
           broker: {
             ...{ name: 'broker-a', id, role: 'SYNC_MASTER' },
             nameServers: [nameServer.address('nameServer')],
@@ -51,7 +71,7 @@ export async function startElected(
           },
           remoting: { vipChannel: false },
           replication: {
-            ...{ enabled: true, port: await freePort() },
+            ...replication,
             ...config?.replication,
             etcd: {
               ...{ endpoints: [...etcd.endpoints], founds: id === 1 },

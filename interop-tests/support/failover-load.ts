@@ -5,6 +5,8 @@ import type { ExecutionContext } from 'ava'
 import mqtt from 'mqtt'
 import rhea, { type Connection, type EventContext, type Sender } from 'rhea'
 import { type Client, connect } from '../../src/client/index.ts'
+import { formatHost } from '../../src/model/host.ts'
+import { parseOffsetMessageId } from '../../src/model/message-id.ts'
 import type { SpawnedServer } from '../../test/support/server.ts'
 import type { ElectedBrokers } from './elected-brokers.ts'
 
@@ -13,14 +15,21 @@ const ANSWER_MS = 1_500
 
 /** An open connection that sends. Rejects when the message may not have been taken. */
 interface Line {
-  send(body: string): Promise<void>
+  /** @returns host:port of the broker that acknowledged it, where native clients find that */
+  send(body: string): Promise<string>
   close(): void
+}
+
+export interface Acknowledged {
+  readonly body: string
+  /** host:port */
+  readonly by: string
+  readonly atMs: number
 }
 
 export class Load {
   readonly name: string
-  /** Bodies, and when each was acknowledged. */
-  readonly acknowledged: { readonly body: string; readonly atMs: number }[] = []
+  readonly acknowledged: Acknowledged[] = []
   readonly #running: Promise<void>
   #isOver = false
 
@@ -47,8 +56,8 @@ export class Load {
         line = await open(attempt)
         for (; !this.#isOver; next++) {
           const body = `${this.name}-${next}`
-          await within(line.send(body))
-          this.acknowledged.push({ body, atMs: performance.now() })
+          const by = await within(line.send(body))
+          this.acknowledged.push({ body, by, atMs: performance.now() })
         }
       } catch {
         await new Promise((resolve) => setTimeout(resolve, 20))
@@ -93,7 +102,8 @@ export function startLoads(
 function nativeLine(mq: Client, topic: string): Line {
   return {
     send: async (body) => {
-      await mq.send({ topic, body })
+      const { offsetMessageId } = await mq.send({ topic, body })
+      return formatHost(parseOffsetMessageId(offsetMessageId).host)
     },
     close: () => {},
   }
@@ -101,7 +111,7 @@ function nativeLine(mq: Client, topic: string): Line {
 
 async function mqttLine(broker: SpawnedServer, topic: string): Promise<Line> {
   const client = mqtt.connect({
-    ...{ host: '127.0.0.1', port: broker.port('mqtt'), protocolVersion: 5 },
+    ...{ host: broker.host, port: broker.port('mqtt'), protocolVersion: 5 },
     ...{ reconnectPeriod: 0, connectTimeout: ANSWER_MS },
   })
   client.on('error', () => {})
@@ -113,6 +123,7 @@ async function mqttLine(broker: SpawnedServer, topic: string): Promise<Line> {
   return {
     send: async (body) => {
       await Promise.race([client.publishAsync(topic, body, { qos: 1 }), gone])
+      return broker.address('remoting')
     },
     close: () => client.end(true),
   }
@@ -124,7 +135,7 @@ async function amqpLine(broker: SpawnedServer, topic: string): Promise<Line> {
     container.on(event, () => {})
   }
   const connection: Connection = container.connect({
-    ...{ host: '127.0.0.1', port: broker.port('amqp'), username: 'anonymous', reconnect: false },
+    ...{ host: broker.host, port: broker.port('amqp'), username: 'anonymous', reconnect: false },
   })
   connection.on('error', () => {})
   const gone = new Promise<never>((_, reject) => {
@@ -145,6 +156,7 @@ async function amqpLine(broker: SpawnedServer, topic: string): Promise<Line> {
       const kind = await Promise.race([settled, gone])
       waiting.delete(delivery)
       if (kind !== 'accepted') throw new Error(kind)
+      return broker.address('remoting')
     },
     close: () => connection.close(),
   }

@@ -59,6 +59,15 @@ export async function startServer(t: Teardown, options: StartOptions = {}): Prom
   }
 }
 
+/** Where a process runs. */
+export interface Machine {
+  readonly host: string
+  /** The words before a command. */
+  readonly within: readonly string[]
+}
+
+export const THIS_MACHINE: Machine = { host: '127.0.0.1', within: [] }
+
 export interface SpawnOptions {
   readonly config?: ConfigInput
   readonly role?: ServerRole
@@ -70,13 +79,16 @@ export interface SpawnOptions {
   readonly lacks?: readonly (typeof PROTOCOLS)[number][]
   /** How many files it may have open; by default as many as this process. */
   readonly openFiles?: number
+  /** Default: this one. Another one is reached by its clients over a network of the test's. */
+  readonly machine?: Machine
   /** Of its environment, besides this process's. */
   readonly env?: Readonly<Record<string, string>>
 }
 
 /** A server in a child process. @throws with its output when it does not come up */
 export async function spawnServer(t: Teardown, options: SpawnOptions = {}): Promise<SpawnedServer> {
-  const config = onFreePorts(options.config?.dataDir ?? (await tempDir(t)), options.config)
+  const dataDir = options.config?.dataDir ?? (await tempDir(t))
+  const config = onMachine(onFreePorts(dataDir, options.config), options.machine)
   for (let triesLeft = 3; ; triesLeft--) {
     const spawned = new SpawnedServer(config, options)
     t.teardown(() => spawned.kill())
@@ -120,8 +132,12 @@ export class SpawnedServer {
     return found.port
   }
 
+  get host(): string {
+    return (this.#options.machine ?? THIS_MACHINE).host
+  }
+
   address(name: ListenerName): string {
-    return `127.0.0.1:${this.port(name)}`
+    return `${this.host}:${this.port(name)}`
   }
 
   /**
@@ -140,8 +156,10 @@ export class SpawnedServer {
     }
     const { openFiles } = this.#options
     const limited = ['-c', `ulimit -n ${openFiles}; exec "$0" "$@"`, process.execPath, ...args]
-    const [program, words] = openFiles === undefined ? [process.execPath, args] : ['sh', limited]
-    const child = spawn(program, words, {
+    const command = openFiles === undefined ? [process.execPath, ...args] : ['sh', ...limited]
+    const { within } = this.#options.machine ?? THIS_MACHINE
+    const [program, ...words] = [...within, ...command]
+    const child = spawn(program!, words, {
       env: { ...plainEnv(), ...settings, ...this.#options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -194,6 +212,15 @@ export function plainEnv(): NodeJS.ProcessEnv {
 function onFreePorts(dataDir: string, config: ConfigInput = {}): ConfigInput {
   const changed: ConfigInput = { ...config, dataDir }
   for (const name of PROTOCOLS) changed[name] = { port: 0, ...config[name] }
+  return changed
+}
+
+/** Nothing but the test reaches that network. */
+function onMachine(config: ConfigInput, machine?: Machine): ConfigInput {
+  if (machine === undefined) return config
+  const { host } = machine
+  const changed: ConfigInput = { ...config, insecureOpenToTheNetwork: true }
+  for (const name of PROTOCOLS) changed[name] = { ...changed[name], host }
   return changed
 }
 
