@@ -1,9 +1,12 @@
 // Calls of etcd over HTTP: which endpoint gets them, and what is never sent twice.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import test, { type ExecutionContext } from 'ava'
 import { systemClock } from '../../src/clock.ts'
 import { EtcdHttp } from '../../src/replication/election/etcd-http.ts'
+import { pem } from '../support/certificates.ts'
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -101,6 +104,37 @@ for (const [code, message] of [
     t.is(tokens, 2)
   })
 }
+
+test('a certificate that was renewed is shown from then on', async (t) => {
+  const shown: string[] = []
+  const identity = { ca: pem('ca.pem'), cert: pem('server.pem'), key: pem('server.key') }
+  const server = createTlsServer({ ...identity, requestCert: true }, (request, response) => {
+    shown.push(String((request.socket as TLSSocket).getPeerCertificate().subject.CN))
+    response.end('{}')
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const client = { ...identity, cert: pem('client.pem'), key: pem('client.key') }
+  const tls: ConnectionOptions = { ...client }
+  const endpoints = [`https://127.0.0.1:${port}`]
+  const http = new EtcdHttp({ endpoints, timeoutMs: 5000, tls }, systemClock)
+  t.teardown(() => http.close())
+  await http.call('/v3/kv/range', {}, true)
+  Object.assign(tls, identity)
+  await http.call('/v3/kv/range', {}, true)
+  t.deepEqual(shown, ['client', 'server'])
+})
+
+test('what is answered in plain text is told', async (t) => {
+  const text = 'CommonName of client sending a request against gateway will be ignored\nmore'
+  const refusing = await endpoint(t, (_, response) => response.writeHead(400).end(text))
+  const http = client(t, [refusing.address])
+  await t.throwsAsync(http.call('/v3/kv/range', {}, true), {
+    code: 'UNREACHABLE',
+    message: /CommonName of client sending a request against gateway will be ignored\)/,
+  })
+})
 
 test('a client that is closed ends its calls', async (t) => {
   const silent = await endpoint(t, () => http.close())

@@ -8,6 +8,8 @@ import { BrokerError } from '../../errors.ts'
 
 /** Of an answer: a state and a few candidates have some KiB. */
 const ANSWER_BYTES_MAX = 1024 * 1024
+/** Of an answer that is no JSON, in the error: etcd refuses some certificates in plain text. */
+const TOLD_CHARS_MAX = 200
 /** Errors of a connection that was never made: nothing was sent. */
 const UNSENT: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
@@ -33,7 +35,9 @@ export interface EtcdOptions {
   /** Of one endpoint's answer. */
   readonly timeoutMs: number
   readonly user?: { readonly name: string; readonly password: string } | undefined
-  /** PEM: the authorities to trust, and a certificate to show. */
+  /**
+   * PEM: the authorities to trust, and a certificate to show; as they are at each new connection.
+   */
   readonly tls?: AgentOptions | undefined
 }
 
@@ -72,7 +76,7 @@ export class EtcdHttp {
   constructor(options: EtcdOptions, clock: Clock) {
     this.#options = options
     this.#clock = clock
-    if (options.tls !== undefined) this.#agent = new Agent({ ...options.tls, keepAlive: true })
+    if (options.tls !== undefined) this.#agent = new Agent({ keepAlive: true })
   }
 
   /**
@@ -136,15 +140,15 @@ export class EtcdHttp {
       'content-length': text.length,
       ...(this.#token !== undefined && { authorization: this.#token }),
     }
-    const { timeoutMs } = this.#options
+    const { timeoutMs, tls } = this.#options
     const isTls = url.protocol === 'https:'
-    const agent = isTls && this.#agent !== undefined && { agent: this.#agent }
+    const secured = isTls && this.#agent !== undefined && { ...tls, agent: this.#agent }
     return new Promise((resolve, reject) => {
       const fail = (error: Error & { code?: unknown }): void => {
         reject(new NoAnswer(`${endpoint}: ${error.message}`, UNSENT.has(error.code)))
       }
       const make = isTls ? requestTls : requestPlain
-      const call = make(url, { method: 'POST', headers, ...agent }, (answer) => {
+      const call = make(url, { method: 'POST', headers, ...secured }, (answer) => {
         const pieces: Buffer[] = []
         let size = 0
         answer.on('data', (piece: Buffer) => {
@@ -181,7 +185,8 @@ function answerOf(status: number, text: string): EtcdJson {
     // A stream, as keep-alive is one, has its answers line by line: one was asked for.
     value = JSON.parse(text.split('\n', 1)[0]!)
   } catch {
-    throw new NoAnswer(`status ${status} with something that is no JSON`, false)
+    const told = text.trim().split('\n', 1)[0]!.slice(0, TOLD_CHARS_MAX)
+    throw new NoAnswer(`status ${status} with something that is no JSON: ${told}`, false)
   }
   if (value === null || typeof value !== 'object') throw new NoAnswer('no object in it', false)
   const answer = value as EtcdJson
