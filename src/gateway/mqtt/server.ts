@@ -145,7 +145,7 @@ function assemble(context: GatewayContext, options: MqttOptions): MqttParts {
     subscribers,
     filterWork,
     sessionsMax: options.sessionsMax,
-    publishWill: (will, session, state) => publisher.publishWill(will, session, state),
+    publishWill: (will, session, states) => publisher.publishWill(will, session, states),
   })
   const { lightQueues } = broker
   const streams =

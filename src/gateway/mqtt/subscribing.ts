@@ -15,11 +15,14 @@ import type {
   SubscribePacket,
   UnsubscribePacket,
 } from './packets/subscribe-packet.ts'
+import type { FilterName } from './packets/topic-name.ts'
 import type { MqttParts } from './parts.ts'
 import type { Peer } from './session/peer.ts'
 import type { Session } from './session/session.ts'
 import { isSame, type ShareSource, type Subscription } from './session/subscriptions.ts'
 
+/** Filters of one packet that wait for the log together. */
+const TOGETHER_MAX = 256
 /** Filters that one line of the log names. */
 const FILTERS_LOGGED_MAX = 10
 
@@ -46,8 +49,10 @@ export class Subscribing {
    * read for them.
    */
   readonly #withheld = new Set<string>()
-  /** Of all filters of the session. */
+  /** Of all filters of the session, and of those that are being bound. */
   #filterBytes = 0
+  /** New filters that are being bound. */
+  #binding = 0
   /** The connection is gone: work under way must leave nothing open behind it. */
   #isClosed = false
 
@@ -85,14 +90,19 @@ export class Subscribing {
     const ordinary = subscriptions.filter(({ share }) => share === undefined)
     for (const subscription of ordinary) {
       if (slice.isOver) await slice.rest()
-      await this.#parts.streams.pass(subscription)
+      await this.#parts.streams.pass(this.#session, subscription)
     }
     if (this.#isClosed) return
-    // All at once, or a message could pass by a filter that is not there yet.
-    this.#outbound.stream.resume(ordinary)
+    // A message could pass by a filter that is not there yet.
+    this.#outbound.hold()
+    await this.#outbound.stream.resume(ordinary, slice)
     for (const subscription of subscriptions) {
-      if (subscription.share !== undefined) this.#memberships.join(subscription)
+      if (subscription.share === undefined) continue
+      if (slice.isOver) await slice.rest()
+      if (this.#isClosed) return
+      this.#memberships.join(subscription)
     }
+    this.#outbound.goOn()
   }
 
   /**
@@ -152,24 +162,55 @@ export class Subscribing {
     const { requests, excess } = packet
     const codes = new Uint8Array(requests.length + excess)
     codes.fill(REASON.quotaExceeded, requests.length)
-    const granted: Granted[] = []
-    const slice = this.#parts.filterWork
-    for (const [index, request] of requests.entries()) {
-      if (slice.isOver) await slice.rest()
-      if (this.#isClosed) break
+    const results = new Array<Granted | undefined>(requests.length)
+    await this.#together(requests, async (request, index) => {
       try {
         const one = await this.#subscribeOne(request, packet.subscriptionId, index)
-        if (one !== undefined) granted.push(one)
+        results[index] = one
         codes[index] = one === undefined ? REASON.topicFilterInvalid : request.qos
       } catch (error) {
         codes[index] = this.#refusal(request.text, error)
       }
-    }
+    })
+    const granted = results.filter((one) => one !== undefined)
     if (this.#isClosed || granted.length === 0) return codes
     this.#outbound.hold()
-    for (const one of granted) this.#start(one)
+    const slice = this.#parts.filterWork
+    for (const one of granted) {
+      if (slice.isOver) await slice.rest()
+      if (this.#isClosed) return codes
+      this.#start(one)
+    }
     await this.#saveGranted(granted, codes)
     return codes
+  }
+
+  /**
+   * Filters of one packet, begun in their order. Several wait for the log together; one that is
+   * shared, or stands there twice, comes behind those before it and ahead of those after it.
+   */
+  async #together<T extends { readonly text: string; readonly name: FilterName | undefined }>(
+    filters: readonly T[],
+    work: (filter: T, index: number) => Promise<void>,
+  ): Promise<void> {
+    const slice = this.#parts.filterWork
+    let underWay = new Map<string, Promise<void>>()
+    const ended = async (): Promise<void> => {
+      await Promise.all(underWay.values())
+      underWay = new Map()
+    }
+    for (const [index, filter] of filters.entries()) {
+      if (slice.isOver) await slice.rest()
+      const isShared = filter.name?.share !== undefined
+      if (isShared || underWay.has(filter.text) || underWay.size >= TOGETHER_MAX) await ended()
+      if (this.#isClosed) break
+      const working = work(filter, index)
+      // What fails is told below, perhaps some turns later.
+      working.catch(() => {})
+      underWay.set(filter.text, working)
+      if (isShared) await ended()
+    }
+    await ended()
   }
 
   /**
@@ -182,7 +223,9 @@ export class Subscribing {
       await this.#parts.sessions.copies.save(this.#session)
     } catch (error) {
       // From the last: of several for one filter the first knows what was there before.
+      const slice = this.#parts.filterWork
       for (const one of granted.toReversed()) {
+        if (slice.isOver) await slice.rest()
         if (isSame(one.subscription, one.old)) continue
         codes[one.index] = this.#refusal(one.subscription.text, error)
         await this.#takeBack(one)
@@ -208,7 +251,7 @@ export class Subscribing {
       await this.#unbind(filter, subscription).catch(() => {})
       return
     }
-    this.#session.subscriptions.set(text, old)
+    this.#session.subscriptions.set(old)
     if (this.#isClosed) return
     if (isNew) {
       this.#withheld.add(text)
@@ -221,11 +264,8 @@ export class Subscribing {
   async unsubscribe({ filters, excess }: UnsubscribePacket): Promise<Uint8Array> {
     const codes = new Uint8Array(filters.length + excess)
     codes.fill(REASON.implementationSpecific, filters.length)
-    const slice = this.#parts.filterWork
     const removed: number[] = []
-    for (const [i, { text, name }] of filters.entries()) {
-      if (slice.isOver) await slice.rest()
-      if (this.#isClosed) break
+    await this.#together(filters, async ({ text, name }, i) => {
       const subscription = this.#session.subscriptions.get(text)
       if (name === undefined) codes[i] = REASON.topicFilterInvalid
       else if (subscription === undefined) codes[i] = REASON.noSubscriptionExisted
@@ -233,7 +273,7 @@ export class Subscribing {
         codes[i] = await this.#unsubscribeOne(subscription)
         if (codes[i] === REASON.success) removed.push(i)
       }
-    }
+    })
     await this.#saveRemoved(removed, codes)
     return codes
   }
@@ -268,11 +308,10 @@ export class Subscribing {
       name.share === undefined ? undefined : await shareSource(this.#parts, name.share, name.filter)
     this.#authorize(name.filter, share)
     const old = this.#session.subscriptions.get(text)
-    if (old === undefined) this.#checkQuota(text)
     // One that was withheld begins anew.
     const known = this.#withheld.has(text) ? undefined : old
-    const { places, bound, starts } = known ?? (await this.#bind(name.filter, share))
-    const binding = { places, bound, starts }
+    const binding = known ?? (await this.#bindWithin(text, name.filter, share, old === undefined))
+    const { places, bound, starts } = binding
     const source = share && { ...share, topic: places[0]?.topic ?? share.topic }
     if (source !== undefined && known === undefined) {
       await this.#memberships.enter(source, places).catch(async (error: unknown) => {
@@ -287,9 +326,9 @@ export class Subscribing {
     const subscription: Subscription = {
       ...{ text, filter: name.filter, id, qos, noLocal, retainAsPublished, retainHandling },
       share: source,
-      ...binding,
+      ...{ places, bound, starts },
     }
-    this.#session.subscriptions.set(text, subscription)
+    this.#session.subscriptions.set(subscription)
     this.#memberships.entered()
     this.#withheld.delete(text)
     // Bound once more, where bindings are counted.
@@ -307,10 +346,30 @@ export class Subscribing {
     authorizeFilter(this.#parts, this.#peer.principal, filter, share)
   }
 
+  /** A new one counts from now on, as several are bound at one time. */
+  async #bindWithin(
+    text: string,
+    filter: string,
+    share: ShareSource | undefined,
+    isNew: boolean,
+  ): Promise<Binding> {
+    if (!isNew) return this.#bind(filter, share)
+    this.#checkQuota(text)
+    const bytes = Buffer.byteLength(text)
+    this.#binding++
+    this.#filterBytes += bytes
+    try {
+      return await this.#bind(filter, share)
+    } finally {
+      this.#binding--
+      this.#filterBytes -= bytes
+    }
+  }
+
   #checkQuota(text: string): void {
     const { filtersMax } = this.#parts.options
     const { subscriptions } = this.#session
-    if (subscriptions.size >= filtersMax) {
+    if (subscriptions.size + this.#binding >= filtersMax) {
       throw new BrokerError(
         'QUOTA_EXCEEDED',
         `the session has ${filtersMax} filters; mqtt.filtersMax is ${filtersMax}`,
@@ -335,10 +394,7 @@ export class Subscribing {
   async #unbind(filter: string, binding: Binding, reader?: Subscription): Promise<void> {
     const { places, bound } = binding
     if (places.length === 0) return
-    for (const other of this.#session.subscriptions.values()) {
-      const isReader = other.bound === 'owned' && other.places.length > 0 && other.filter === filter
-      if (bound === 'owned' && isReader && other !== reader) return
-    }
+    if (bound === 'owned' && this.#session.subscriptions.isRead(filter, reader)) return
     await this.#parts.streams.unbind(this.#session, filter, binding)
   }
 

@@ -212,6 +212,24 @@ test('a subscription that was acknowledged gets what is sent after the restart',
     check: async (mqtt) => void t.deepEqual(await sentTo(mqtt), ['news']),
   }))
 
+test('a subscription that was acknowledged behind many others gets what is sent after the restart', (t) =>
+  killBeforeEachAppend(t, {
+    prepare: async ({ port }) => {
+      const { peer } = await joined(port, 's', KEPT)
+      const others = Array.from({ length: 20 }, (_, i) => [`other/${i}`, 1] as const)
+      peer.send(subscribe(1, others))
+      await peer.readPacket()
+      peer.end()
+    },
+    act: (mqtt) => subscribed(mqtt, 'a/+'),
+    goOn: async (mqtt, isAcknowledged) => {
+      if (!isAcknowledged) await subscribed(mqtt, 'a/+').then((peer) => peer.end())
+      await send(mqtt, 'other/19', 'others')
+      await send(mqtt, 'a/b', 'news')
+    },
+    check: async (mqtt) => void t.deepEqual(await sentTo(mqtt), ['others', 'news']),
+  }))
+
 test('a shared subscription that was acknowledged loses nothing that is acknowledged after it', (t) =>
   killBeforeEachAppend(t, {
     // A group that has read something else before is not new to the broker.

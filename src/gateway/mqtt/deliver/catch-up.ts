@@ -7,7 +7,8 @@ import type { Progress } from './stream.ts'
 export const CATCH_UP_BYTES_MAX = 8 * 1024 * 1024
 
 export class CatchUp {
-  #ends: ReadonlyMap<Progress, QueueOffset> | undefined
+  /** Those that are not passed. */
+  #ends: Map<Progress, QueueOffset> | undefined
   #done: () => void = () => {}
   #bytesLeft = 0
 
@@ -17,7 +18,7 @@ export class CatchUp {
   }
 
   /** One caller at a time. `begin` sets the stream going. */
-  async wait(ends: ReadonlyMap<Progress, QueueOffset>, begin: () => void): Promise<void> {
+  async wait(ends: Map<Progress, QueueOffset>, begin: () => void): Promise<void> {
     if (ends.size === 0) return
     await new Promise<void>((resolve) => {
       this.#ends = ends
@@ -37,7 +38,12 @@ export class CatchUp {
   /** `isStuck`: nothing can be sent now. */
   look(isStuck: boolean): void {
     if (this.#ends === undefined) return
-    if (!isStuck) for (const [place, end] of this.#ends) if (place.next < end) return
+    if (!isStuck) {
+      for (const [place, end] of this.#ends) {
+        if (place.next < end) return
+        this.#ends.delete(place)
+      }
+    }
     this.end()
   }
 

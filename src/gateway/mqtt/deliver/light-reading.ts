@@ -30,8 +30,8 @@ export class LightReading implements StreamSource {
     this.#feeds = new LightFeeds(broker, failed)
   }
 
-  open(_: Session, reader: StreamReader): Stream {
-    return new Streams(this.#feeds, reader)
+  open({ subscriptions }: Session, reader: StreamReader): Stream {
+    return new Streams(this.#feeds, subscriptions, reader)
   }
 
   sweep(): void {
@@ -62,7 +62,8 @@ export class LightReading implements StreamSource {
    * queue. Bound anew that begins at 0, where the subscription begins then: what is sent while it
    * is being bound belongs to it.
    */
-  async rebind(session: Session, { filter, places, bound }: Subscription): Promise<void> {
+  async rebind(session: Session, subscription: Subscription): Promise<void> {
+    const { filter, places, bound } = subscription
     const [place] = places
     if (place === undefined || bound !== 'owned') return
     const { offset } = await this.#queues.bind(filter, session.owner)
@@ -71,15 +72,19 @@ export class LightReading implements StreamSource {
     // end in a crash of the machine.
     place.next = offset >= place.from ? offset : queueOffset(0)
     place.from = queueOffset(Math.min(place.from, place.next))
+    session.subscriptions.moved(subscription)
     await this.#copies.save(session)
   }
 
-  async pass({ places }: Subscription): Promise<void> {
-    for (const place of places) await this.#pass(place)
+  async pass(session: Session, subscription: Subscription): Promise<void> {
+    for (const place of subscription.places) {
+      if (place.floor === 0) continue
+      await this.#pass(place)
+      session.subscriptions.moved(subscription)
+    }
   }
 
   async #pass(place: Place): Promise<void> {
-    if (place.floor === 0) return
     const { topic, brokerName, queueId, floor } = place
     const { minOffset, maxOffset } = await this.#broker.cursors.range(place)
     let low: number = Math.max(place.next, minOffset)

@@ -36,6 +36,7 @@ export class Merge {
   #floor: LogPosition = logPosition(0)
   readonly #feeds: LightFeeds
   readonly #reader: LightFeedReader
+  readonly #moved: (subscription: Subscription) => void
   /** One per filter, and therefore per feed. */
   readonly #cursors = new Map<LightFeed, Cursor>()
   /** Cursors with a message at hand. */
@@ -49,16 +50,25 @@ export class Merge {
   readonly #reading = new Set<Cursor>()
   #emptyTick = 0
 
-  constructor(feeds: LightFeeds, reader: LightFeedReader) {
+  /** `moved`: a place of the subscription is another one. */
+  constructor(
+    feeds: LightFeeds,
+    reader: LightFeedReader,
+    moved: (subscription: Subscription) => void,
+  ) {
     this.#feeds = feeds
     this.#reader = reader
+    this.#moved = moved
   }
 
   /** Goes on where the place is. */
   add(subscription: Subscription, place: Place): void {
     const feed = this.#feeds.open(place, this.#reader)
     const cursor: Cursor = { alone: [subscription], place, feed, batch: undefined }
-    if (place.floor < this.#floor) place.floor = this.#floor
+    if (place.floor < this.#floor) {
+      place.floor = this.#floor
+      this.#moved(subscription)
+    }
     this.#cursors.set(feed, cursor)
     this.#unsure.add(cursor)
     this.#forget()
@@ -77,7 +87,7 @@ export class Merge {
     this.#cursors.delete(cursor.feed)
     this.#unsure.delete(cursor)
     this.#reading.delete(cursor)
-    this.#active = this.#active.filter((one) => one !== cursor)
+    if (cursor.batch !== undefined) this.#active = this.#active.filter((one) => one !== cursor)
     this.#feeds.close(cursor.feed, this.#reader)
     this.#forget()
   }
@@ -133,6 +143,7 @@ export class Merge {
       if (deliveryAt(cursor).position !== position) continue
       const { place } = cursor
       place.next = queueOffset(place.next + 1)
+      this.#moved(cursor.alone[0])
       if (place.next < cursor.batch!.end) continue
       cursor.batch = undefined
       this.#unsure.add(cursor)
@@ -164,6 +175,7 @@ export class Merge {
     if (moved !== undefined) {
       this.missed += Math.max(0, moved - place.next)
       place.next = moved
+      this.#moved(cursor.alone[0])
     }
     this.#findBatch(cursor)
     this.#unsure.delete(cursor)
@@ -185,6 +197,7 @@ export class Merge {
     }
     // Positions go up with the offsets: from here on no entry is below the floor.
     if (cursor.batch !== undefined) place.floor = logPosition(0)
+    this.#moved(cursor.alone[0])
   }
 
   #first(): Cursor | undefined {

@@ -30,6 +30,8 @@ const TURN_BYTES_MAX = 256 * 1024
 const TURN_COMPARED_MAX = 200_000
 /** Messages that are read one by one are read together up to this many, or TURN_BYTES_MAX. */
 const FETCHED_TOGETHER_MAX = 32
+/** Filters that a turn holds against messages that are sent again. */
+const RESENT_LOOKED_MAX = 20_000
 
 export class Outbound implements StreamReader {
   readonly stream: Stream
@@ -113,7 +115,8 @@ export class Outbound implements StreamReader {
       return subscription === undefined || subscription.share !== undefined ? [] : [subscription]
     })
     if (ordinary.length === 0) return
-    await this.#catchUp.wait(await this.stream.ends(ordinary), () => {
+    const ends = await this.stream.ends(ordinary, this.#parts.filterWork)
+    await this.#catchUp.wait(ends, () => {
       if (this.#isClosed) this.#catchUp.end()
       else this.#peer.wantFlush()
     })
@@ -334,7 +337,10 @@ export class Outbound implements StreamReader {
 
   #resend(): void {
     const { inFlight } = this.#session
-    const count = Math.min(this.room, FETCHED_TOGETHER_MAX, this.#unsent.length)
+    // The filters of each are looked for among all of the session.
+    const filters = Math.max(1, this.#session.subscriptions.size)
+    const lookedMax = Math.ceil(RESENT_LOOKED_MAX / filters)
+    const count = Math.min(this.room, FETCHED_TOGETHER_MAX, lookedMax, this.#unsent.length)
     if (count === 0) return
     const ids = this.#unsent.slice(0, count)
     const { broker } = this.#parts.context

@@ -1,5 +1,6 @@
 // What a session's ordinary subscriptions bring, one message after the other: read from the light
 // queues of the broker (streams.ts), or where it has none from the topics themselves (follow/).
+import type { SharedSlice } from '../../../clock.ts'
 import type { QueueOffset } from '../../../model/positions.ts'
 import type { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import type { Session } from '../session/session.ts'
@@ -35,8 +36,11 @@ export interface Stream {
   readonly missed: number
   /** Entries compared so far: what the choice of messages costs. */
   readonly compared: number
-  /** Subscriptions of a session that was away go on where it was. */
-  resume(subscriptions: readonly Subscription[]): void
+  /**
+   * Subscriptions of a session that was away go on where it was. Nothing of the stream is sent
+   * until it has settled.
+   */
+  resume(subscriptions: readonly Subscription[], slice: SharedSlice): Promise<void>
   add(subscription: Subscription): void
   /** Other options for a filter that goes on where it is. */
   replace(subscription: Subscription): void
@@ -45,7 +49,10 @@ export interface Stream {
    * The ends of the queues that these subscriptions read, as they are now; a queue that cannot be
    * read is left out. The reader is told when one is passed.
    */
-  ends(subscriptions: readonly Subscription[]): Promise<ReadonlyMap<Progress, QueueOffset>>
+  ends(
+    subscriptions: readonly Subscription[],
+    slice: SharedSlice,
+  ): Promise<Map<Progress, QueueOffset>>
   /** Finds the next message. Stays 'ready' with the same one until `advance`. */
   next(): StreamState
   /** The message is dealt with. */
@@ -73,7 +80,7 @@ export interface StreamSource {
    */
   rebind(session: Session, subscription: Subscription): Promise<void>
   /** Goes over what the session had before by other filters, however much that is. */
-  pass(subscription: Subscription): Promise<void>
+  pass(session: Session, subscription: Subscription): Promise<void>
   /** The stream of a session whose client is connected. */
   open(session: Session, reader: StreamReader): Stream
   /** Called a few times a second: what failed is tried again. */

@@ -1,7 +1,9 @@
 // All that a session's ordinary subscriptions read: one merge for each broker, as positions of one
 // log say nothing of another's. Messages of different brokers go out in turn, in no order.
+import type { SharedSlice } from '../../../clock.ts'
 import type { QueueOffset } from '../../../model/positions.ts'
 import type { OutgoingMessage } from '../outgoing/outgoing-message.ts'
+import type { SessionSubscriptions } from '../session/session-subscriptions.ts'
 import type { Place, Subscription } from '../session/subscriptions.ts'
 import type { LightFeed, LightFeedReader, LightFeeds } from './light-feed.ts'
 import { Merge, NO_SUBSCRIPTIONS } from './merge.ts'
@@ -10,12 +12,15 @@ import type { Progress, Stream, StreamReader, StreamState } from './stream.ts'
 export class Streams implements Stream, LightFeedReader {
   readonly #feeds: LightFeeds
   readonly #reader: StreamReader
+  readonly #subscriptions: SessionSubscriptions
   readonly #merges: { readonly brokerName: string; readonly merge: Merge }[] = []
   /** Index of the merge with the next message, or of the one to be asked first. */
   #turn = 0
+  #isClosed = false
 
-  constructor(feeds: LightFeeds, reader: StreamReader) {
+  constructor(feeds: LightFeeds, subscriptions: SessionSubscriptions, reader: StreamReader) {
     this.#feeds = feeds
+    this.#subscriptions = subscriptions
     this.#reader = reader
   }
 
@@ -40,8 +45,12 @@ export class Streams implements Stream, LightFeedReader {
     return sum
   }
 
-  resume(subscriptions: readonly Subscription[]): void {
-    for (const subscription of subscriptions) this.add(subscription)
+  async resume(subscriptions: readonly Subscription[], slice: SharedSlice): Promise<void> {
+    for (const subscription of subscriptions) {
+      if (slice.isOver) await slice.rest()
+      if (this.#isClosed) return
+      this.add(subscription)
+    }
   }
 
   /** Every queue of the subscription goes on where its place is. */
@@ -58,9 +67,13 @@ export class Streams implements Stream, LightFeedReader {
     for (const place of places) this.#of(place).remove(place)
   }
 
-  async ends(subscriptions: readonly Subscription[]): Promise<ReadonlyMap<Progress, QueueOffset>> {
+  async ends(
+    subscriptions: readonly Subscription[],
+    slice: SharedSlice,
+  ): Promise<Map<Progress, QueueOffset>> {
     const ends = new Map<Progress, QueueOffset>()
     for (const place of subscriptions.flatMap(({ places }) => places)) {
+      if (slice.isOver) await slice.rest()
       if (!this.#merges.some(({ merge }) => merge.has(place))) continue
       const range = await this.#feeds.broker.cursors.range(place).catch(() => undefined)
       // Without one the queue is gone, so nothing of it can be sent.
@@ -70,6 +83,7 @@ export class Streams implements Stream, LightFeedReader {
   }
 
   close(): void {
+    this.#isClosed = true
     for (const { merge } of this.#merges) merge.close()
   }
 
@@ -113,7 +127,9 @@ export class Streams implements Stream, LightFeedReader {
   #of({ brokerName }: Place): Merge {
     const known = this.#merges.find((one) => one.brokerName === brokerName)
     if (known !== undefined) return known.merge
-    const merge = new Merge(this.#feeds, this)
+    const merge = new Merge(this.#feeds, this, (subscription) =>
+      this.#subscriptions.moved(subscription),
+    )
     this.#merges.push({ brokerName, merge })
     return merge
   }

@@ -111,7 +111,7 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
   }
 
   /** On queues that have appeared since it was saved it begins at the beginning. */
-  resume(subscriptions: readonly Subscription[]): void {
+  async resume(subscriptions: readonly Subscription[]): Promise<void> {
     for (const subscription of subscriptions) this.add(subscription)
     if (this.#expected === undefined) return
     for (const topic of this.#topics.touchedBy(this.#filterTexts())) {
@@ -156,7 +156,7 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     }
   }
 
-  async ends(subscriptions: readonly Subscription[]): Promise<ReadonlyMap<Progress, QueueOffset>> {
+  async ends(subscriptions: readonly Subscription[]): Promise<Map<Progress, QueueOffset>> {
     const ends = new Map<Progress, QueueOffset>()
     const placeOn = (queue: FollowedQueue): QueueOffset => this.#placeOn(queue)
     const read = subscriptions.filter(({ text }) => this.#members.has(text))

@@ -243,7 +243,8 @@ export class Inbound {
     const session = this.#session
     const { nowMs, batch } = this.#line
     const knowsNoLocal = isV5 || isBridge
-    const publisher = knowsNoLocal && session.hasNoLocal ? session.clientId : undefined
+    const publisher =
+      knowsNoLocal && session.subscriptions.hasNoLocal ? session.clientId : undefined
     const facts = { qos, retain, properties, publisher, uniqueKey, nowMs }
     const message = this.#parts.publisher.message(route, payload, facts, this.#bornHost)
     if (retain) {
@@ -283,7 +284,8 @@ export class Inbound {
     const { publisher, sessions } = this.#parts
     if (!needsIntent) return publisher.publish(messages, retained)
     const session = this.#session
-    const published = publisher.publish(messages, retained, sessions.copies.change(session))
+    const { states } = sessions.copies.change(session)
+    const published = publisher.publish(messages, retained, states)
     const { storing } = session
     // Its value is none, or each would hold all answers before it.
     const before = (): Promise<void> => storing

@@ -46,15 +46,15 @@ export class MqttPublisher {
   }
 
   /**
-   * One result per message. What the messages retain is in their append, and so is the session's
-   * state, so that one acknowledgement stands for all of it.
+   * One result per message. What the messages retain is in their append, and so is what changes of
+   * the session, so that one acknowledgement stands for all of it.
    */
   publish(
     messages: readonly NewMessage[],
     retained: readonly StateChange[],
-    session?: StateChange,
+    session: readonly StateChange[] = [],
   ): Promise<readonly PublishResult[]> {
-    const changes = session === undefined ? retained : [session, ...retained]
+    const changes = [...session, ...retained]
     if (changes.length === 0) return this.#parts.broker.publish(messages)
     const published = this.#parts.broker.publish(messages, changes)
     if (retained.length > 0) this.#parts.retained.follow(retained, published)
@@ -62,18 +62,23 @@ export class MqttPublisher {
   }
 
   /**
-   * With `state`, the session's when it has the will no more. Its owner must be allowed now what
-   * was allowed when the will was left. False: the log takes nothing now, and nothing has changed.
-   * Never throws: no client is left to be told.
+   * With `states`, those of the session when it has the will no more. Its owner must be allowed now
+   * what was allowed when the will was left. False: the log takes nothing now, and nothing has
+   * changed. Never throws: no client is left to be told.
    */
-  async publishWill(will: Will, session: Session, state?: StateChange): Promise<boolean> {
-    const error = await this.#tryWill(will, session, state && { ...state, message: 0 })
+  async publishWill(
+    will: Will,
+    session: Session,
+    states: readonly StateChange[] = [],
+  ): Promise<boolean> {
+    const changes = states.map((state) => ({ ...state, message: 0 }))
+    const error = await this.#tryWill(will, session, changes)
     if (error?.retryable) return false
     if (error === undefined) return true
     const fields = { clientId: session.clientId, topic: will.topic, err: error }
     this.#parts.log.warn({ evt: 'mqtt.will_lost', ...fields }, 'a will could not be published')
-    if (state === undefined) return true
-    await this.#parts.broker.publish([], [state]).catch((thrown: unknown) => {
+    if (states.length === 0) return true
+    await this.#parts.broker.publish([], states).catch((thrown: unknown) => {
       const about = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: thrown }
       this.#parts.log.warn(about, 'a session could not be saved; trying again')
     })
@@ -83,13 +88,13 @@ export class MqttPublisher {
   async #tryWill(
     will: Will,
     session: Session,
-    state: StateChange | undefined,
+    states: readonly StateChange[],
   ): Promise<BrokerError | undefined> {
     try {
       const message = this.#willMessage(will, session)
       const change = will.retain ? this.#retainWill(will, message, session.clientId) : undefined
       const retained = change === undefined ? [] : [change]
-      const [result] = await this.publish([message], retained, state)
+      const [result] = await this.publish([message], retained, states)
       return result instanceof BrokerError ? result : undefined
     } catch (error) {
       return BrokerError.from(error)

@@ -5,12 +5,32 @@ import type { Logger } from '../../../log.ts'
 import type { Claim, StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { Session } from './session.ts'
-import { decodeSession, encodeSession } from './session-record.ts'
+import {
+  decodeHead,
+  decodeSession,
+  encodePart,
+  encodePartAhead,
+  encodeSession,
+} from './session-record.ts'
 import { upgraded } from './session-upgrade.ts'
+import type { SubscriptionParts } from './subscription-parts.ts'
 
 const ID_PREFIX = 'mqtt/session/'
+/** Of further parts of the subscriptions of sessions. */
+const PART_PREFIX = 'mqtt/filters/'
 
 const idOf = (clientId: string): string => ID_PREFIX + clientId
+const partIdOf = (clientId: string, number: number): string => `${PART_PREFIX}${number}/${clientId}`
+
+/** Parts that are encoded within one call. */
+const PARTS_AT_ONCE_MAX = 64
+
+/** States that are to change in one append: the session's own first. */
+export interface SessionChange {
+  readonly states: readonly [StateChange, ...StateChange[]]
+  /** They did not. */
+  refused(): void
+}
 
 export class SessionCopies {
   readonly #broker: Broker
@@ -19,11 +39,18 @@ export class SessionCopies {
   /** Sessions with a durable copy. */
   readonly #saved = new Set<Session>()
 
-  /** Of all that is read, and that is written without a client that waits for it. */
+  /** Of all that is read, and of what is written ahead or without a client that waits for it. */
   readonly #slice: SharedSlice
+
+  /**
+   * Are sessions of many subscriptions kept whole? Before a cluster, which has no append of several
+   * states.
+   */
+  readonly #areWhole: boolean
 
   constructor(broker: Broker, clock: Clock, log: Logger) {
     this.#slice = new SharedSlice(clock)
+    this.#areWhole = broker.lightQueues === undefined
     this.#broker = broker
     this.#log = log
   }
@@ -66,27 +93,32 @@ export class SessionCopies {
 
   /** The session as its last owner saved it, owned by the claim from now on. */
   async load(clientId: string, claim: Claim): Promise<Session | undefined> {
-    const session = await this.peek(clientId)
-    if (session === undefined) return undefined
+    const bytes = await this.#bytesOf(clientId)
+    if (bytes === undefined) return undefined
+    const session = await decodeSession(clientId, bytes, {
+      ownBroker: this.#broker.identity.brokerName,
+      slice: this.#slice,
+      loadPart: async (number) =>
+        (await this.#broker.states.load(partIdOf(clientId, number)))?.value,
+    })
+    if (session === undefined) {
+      this.#log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
+      return undefined
+    }
     session.claim = claim
     this.#saved.add(session)
     return session
   }
 
-  /** The same, to be looked at. */
+  /** The same without its subscriptions, to be looked at. */
   async peek(clientId: string): Promise<Session | undefined> {
-    const state = await this.#broker.states.load(idOf(clientId))
-    return state && this.#decoded(clientId, state.value)
+    const bytes = await this.#bytesOf(clientId)
+    return bytes && decodeHead(clientId, bytes, this.#broker.identity.brokerName)
   }
 
-  async #decoded(clientId: string, value: Buffer): Promise<Session | undefined> {
-    const bytes = await upgraded(value, this.#broker)
-    const { brokerName } = this.#broker.identity
-    const session = await decodeSession(clientId, bytes, brokerName, this.#slice)
-    if (session === undefined) {
-      this.#log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
-    }
-    return session
+  async #bytesOf(clientId: string): Promise<Buffer | undefined> {
+    const state = await this.#broker.states.load(idOf(clientId))
+    return state && upgraded(state.value, this.#broker)
   }
 
   /** Counts among the sessions that are kept from now on, and is saved soon. */
@@ -105,15 +137,65 @@ export class SessionCopies {
 
   /** Durable when it settles. */
   async save(session: Session): Promise<void> {
-    this.#isBeingSaved(session)
-    const { claim } = session
-    await this.#broker.states.save(idOf(session.clientId), this.#encoded(session), { claim })
+    const { isPersistent } = session
+    if (this.#isMuch(session)) {
+      await this.#encodeAhead(session)
+      if (isPersistent && !session.isPersistent) throw ended(session)
+    }
+    const change = this.change(session)
+    try {
+      await this.#write(change)
+    } catch (error) {
+      change.refused()
+      throw error
+    }
   }
 
-  /** Its state now, for the caller to publish with messages. */
-  change(session: Session): StateChange {
-    this.#isBeingSaved(session)
-    return { id: idOf(session.clientId), state: this.#encoded(session), claim: session.claim }
+  #write({ states }: SessionChange): Promise<unknown> {
+    const [{ id, state, claim }] = states
+    if (states.length > 1) return this.#broker.publish([], states)
+    return this.#broker.states.save(id, state as Buffer, { claim })
+  }
+
+  /** What there is to be saved of it now, for the caller to publish with messages. */
+  change(session: Session): SessionChange {
+    session.isDirty = false
+    this.#dirty.delete(session)
+    this.#saved.add(session)
+    const { clientId, claim } = session
+    const { brokerName } = this.#broker.identity
+    const state = encodeSession(session, brokerName, this.#areWhole)
+    const parts = this.#partsOf(session)
+    const changed = parts?.takeChanged() ?? []
+    const others = changed
+      .filter((number) => number > 0)
+      .map((number): StateChange => {
+        const isThere = number < parts!.count
+        const part = isThere ? encodePart(session, number, brokerName) : null
+        return { id: partIdOf(clientId, number), state: part }
+      })
+    return {
+      states: [{ id: idOf(clientId), state, claim }, ...others],
+      refused: () => parts?.notSaved(changed),
+    }
+  }
+
+  /** undefined: all of its subscriptions are saved with it. */
+  #partsOf({ subscriptions }: Session): SubscriptionParts | undefined {
+    return this.#areWhole ? undefined : subscriptions.parts
+  }
+
+  #isMuch(session: Session): boolean {
+    return (this.#partsOf(session)?.changed.size ?? 0) > PARTS_AT_ONCE_MAX
+  }
+
+  /** So that to save it takes no longer than that of few. */
+  async #encodeAhead(session: Session): Promise<void> {
+    const { brokerName } = this.#broker.identity
+    for (const number of [...session.subscriptions.parts!.changed]) {
+      if (this.#slice.isOver) await this.#slice.rest()
+      encodePartAhead(session, number, brokerName)
+    }
   }
 
   /** Handed to the broker at once; no client waits for it. */
@@ -125,22 +207,27 @@ export class SessionCopies {
   async saveDirty(): Promise<void> {
     for (const session of [...this.#dirty]) {
       if (this.#slice.isOver) await this.#slice.rest()
+      if (this.#dirty.has(session) && this.#isMuch(session)) await this.#encodeAhead(session)
       if (this.#dirty.has(session)) this.saveLater(session)
     }
   }
 
   /** Kept within the call. */
   saveLater(session: Session): void {
-    this.#isBeingSaved(session)
-    const { states } = this.#broker
-    states
-      .saveSoon(idOf(session.clientId), this.#encoded(session), session.claim)
-      .catch((error: unknown) => {
-        // Another gateway has it; this one is about to hear of it.
-        if (BrokerError.from(error).code === 'CLAIM_LOST') return
-        this.touch(session)
-        this.#notSaved(session, error)
-      })
+    const change = this.change(session)
+    const [{ id, state, claim }] = change.states
+    const kept: Promise<unknown> =
+      change.states.length > 1
+        ? this.#broker.publish([], change.states)
+        : this.#broker.states.saveSoon(id, state as Buffer, claim)
+    kept.catch((error: unknown) => {
+      // Another gateway has it, of which this one is about to hear; or the log takes it later.
+      const { code } = BrokerError.from(error)
+      if (code === 'CLAIM_LOST' || code === 'READ_ONLY') return
+      change.refused()
+      this.touch(session)
+      this.#notSaved(session, error)
+    })
   }
 
   #notSaved({ clientId }: Session, err: unknown): void {
@@ -148,19 +235,15 @@ export class SessionCopies {
     this.#log.warn(fields, 'a session could not be saved; trying again')
   }
 
-  #encoded(session: Session): Buffer {
-    return encodeSession(session, this.#broker.identity.brokerName)
-  }
-
-  #isBeingSaved(session: Session): void {
-    session.isDirty = false
-    this.#dirty.delete(session)
-    this.#saved.add(session)
-  }
-
   /** That there is no session any more, for the caller to publish with messages. */
-  removal({ clientId, claim }: Session): StateChange {
-    return { id: idOf(clientId), state: null, claim }
+  removal(session: Session): SessionChange {
+    const { clientId, claim } = session
+    const parts = this.#partsOf(session)
+    const numbers = new Set(parts?.changed)
+    for (let number = 1; number < (parts?.count ?? 0); number++) numbers.add(number)
+    numbers.delete(0)
+    const others = [...numbers].map((number) => ({ id: partIdOf(clientId, number), state: null }))
+    return { states: [{ id: idOf(clientId), state: null, claim }, ...others], refused() {} }
   }
 
   /** Not to be saved any more: it belongs to another gateway, or ends. */
@@ -171,7 +254,12 @@ export class SessionCopies {
 
   async delete(session: Session): Promise<void> {
     this.forget(session)
-    const { clientId, claim } = session
-    await this.#broker.states.delete(idOf(clientId), { claim })
+    const { states } = this.removal(session)
+    const [{ id, claim }] = states
+    if (states.length > 1) await this.#broker.publish([], states)
+    else await this.#broker.states.delete(id, { claim })
   }
 }
+
+const ended = ({ clientId }: Session): BrokerError =>
+  new BrokerError('CLOSED', `the session of '${clientId}' has ended`)

@@ -16,6 +16,8 @@ import type { Place, Subscription } from './subscriptions.ts'
 const FORMAT = 2
 /** The session has a place on each queue of its topics. */
 const FORMAT_OF_TOPICS = 3
+/** As `FORMAT`, with a part of the subscriptions; each of the others has a record of its own. */
+const FORMAT_OF_PARTS = 4
 /** For the name of a broker in the gateway's own process, which may get another name. */
 export const OWN_BROKER = ''
 
@@ -55,15 +57,17 @@ const savedSubscription = z.object({
 })
 
 const savedSession = z.object({
-  format: z.union([z.literal(FORMAT), z.literal(FORMAT_OF_TOPICS)]),
+  format: z.union([z.literal(FORMAT), z.literal(FORMAT_OF_TOPICS), z.literal(FORMAT_OF_PARTS)]),
   epoch: z.string(),
   user: z.string().optional(),
   /** null = never. */
   expiryMs: z.number().nullable(),
   nextId: count,
   nextSerial: count,
-  /** Each a `savedSubscription`. */
+  /** Each a `savedSubscription`; of those in parts the first. */
   subscriptions: z.array(z.unknown()),
+  /** How many parts there are, with the first. */
+  parts: count.optional(),
   places: z.array(savedRow).optional(),
   /** Broker and topic of the homes below. */
   homes: z.array(z.tuple([z.string(), z.string()])),
@@ -75,8 +79,11 @@ const savedSession = z.object({
   disconnectedMs: z.number().optional(),
 })
 
-/** `ownBroker`: the name of the broker that the gateway's port is. */
-export function encodeSession(session: Session, ownBroker: string): Buffer {
+/**
+ * `ownBroker`: the name of the broker that the gateway's port is. `isWhole`: with all of its
+ * subscriptions, also where there are several parts of them.
+ */
+export function encodeSession(session: Session, ownBroker: string, isWhole: boolean): Buffer {
   const { inFlight, inbound, retainedDue, will } = session
   const names = new HomeNames()
   // QoS 1 of a shared subscription goes back to its group when the connection is lost.
@@ -84,8 +91,11 @@ export function encodeSession(session: Session, ownBroker: string): Buffer {
     .filter((slot) => inFlight.receiptAt(slot) === undefined || inFlight.qosAt(slot) === 2)
     .map((slot) => saveInFlight(inFlight.entryAt(slot), names))
   const places = session.reading?.places ?? session.places
+  const { parts } = session.subscriptions
+  const isInParts = !isWhole && parts !== undefined
   const saved: Omit<z.input<typeof savedSession>, 'subscriptions'> = {
-    format: places === undefined ? FORMAT : FORMAT_OF_TOPICS,
+    format: isInParts ? FORMAT_OF_PARTS : places === undefined ? FORMAT : FORMAT_OF_TOPICS,
+    parts: isInParts ? parts.count : undefined,
     epoch: session.epoch,
     user: session.user,
     expiryMs: session.expiryMs === NEVER ? null : session.expiryMs,
@@ -99,27 +109,88 @@ export function encodeSession(session: Session, ownBroker: string): Buffer {
     will: will && saveWill(will),
     disconnectedMs: session.disconnectedMs,
   }
-  let subscriptions = ''
-  for (const one of session.subscriptions.values()) {
-    subscriptions += (subscriptions === '' ? '' : ',') + textOf(one, ownBroker)
-  }
   const head = JSON.stringify(saved).slice(0, -1)
+  const subscriptions = isInParts
+    ? takePart(session, 0, ownBroker)
+    : [...session.subscriptions.values()].map((one) => textOf(one, ownBroker)).join(',')
   return Buffer.from(`${head},"subscriptions":[${subscriptions}]}`)
 }
 
-/**
- * undefined when the bytes are no session of a format we know. `slice`: of the subscriptions, of
- * which there may be thousands.
- */
+/** So that to save the part takes less time then. */
+export function encodePartAhead({ subscriptions }: Session, number: number, own: string): void {
+  subscriptions.parts!.encode(number, (text) => textOf(subscriptions.get(text)!, own))
+}
+
+export const encodePart = (session: Session, number: number, ownBroker: string): Buffer =>
+  Buffer.from(`[${takePart(session, number, ownBroker)}]`)
+
+const takePart = ({ subscriptions }: Session, number: number, own: string): string =>
+  subscriptions.parts!.takeEncoded(number, (text) => textOf(subscriptions.get(text)!, own))
+
+interface Source {
+  readonly ownBroker: string
+  /** Of the subscriptions, of which there may be thousands. */
+  readonly slice: SharedSlice
+  readonly loadPart: (number: number) => Promise<Buffer | undefined>
+}
+
+/** undefined when the bytes are no session of a format we know, or a part of it is missing. */
 export async function decodeSession(
   clientId: string,
   bytes: Buffer,
-  ownBroker: string,
-  slice: SharedSlice,
+  source: Source,
 ): Promise<Session | undefined> {
-  const parsed = savedSession.safeParse(parseJson(bytes))
-  if (!parsed.success) return undefined
-  const saved = parsed.data
+  const saved = parsed(bytes)
+  const session = saved && restored(clientId, saved, source.ownBroker)
+  if (session === undefined) return undefined
+  const { subscriptions } = session
+  const isInParts = saved!.format === FORMAT_OF_PARTS
+  const areRead = await readSubscriptions(saved!.subscriptions, source, (one) =>
+    isInParts ? subscriptions.restore(one, 0) : subscriptions.set(one),
+  )
+  if (!areRead) return undefined
+  for (let number = 1; number < (saved!.parts ?? 0); number++) {
+    const part = await source.loadPart(number)
+    const list = part && parseJson(part)
+    if (!Array.isArray(list)) return undefined
+    const isRead = await readSubscriptions(list, source, (one) =>
+      subscriptions.restore(one, number),
+    )
+    if (!isRead) return undefined
+  }
+  return session
+}
+
+/** Without its subscriptions. */
+export function decodeHead(
+  clientId: string,
+  bytes: Buffer,
+  ownBroker: string,
+): Session | undefined {
+  const saved = parsed(bytes)
+  return saved && restored(clientId, saved, ownBroker)
+}
+
+type Saved = z.output<typeof savedSession>
+
+const parsed = (bytes: Buffer): Saved | undefined => savedSession.safeParse(parseJson(bytes)).data
+
+/** False: one of them is none. */
+async function readSubscriptions(
+  list: readonly unknown[],
+  { slice, ownBroker }: Source,
+  add: (subscription: Subscription) => void,
+): Promise<boolean> {
+  for (const one of list) {
+    if (slice.isOver) await slice.rest()
+    const { data } = savedSubscription.safeParse(one)
+    if (data === undefined) return false
+    add(loadSubscription(data, ownBroker))
+  }
+  return true
+}
+
+function restored(clientId: string, saved: Saved, ownBroker: string): Session | undefined {
   const homes = saved.homes.map(([name, topic]) => ({
     brokerName: loadBroker(name, ownBroker),
     topic,
@@ -128,12 +199,6 @@ export async function decodeSession(
   const session = new Session(clientId, saved.epoch)
   session.user = saved.user
   session.expiryMs = saved.expiryMs ?? NEVER
-  for (const one of saved.subscriptions) {
-    if (slice.isOver) await slice.rest()
-    const { data } = savedSubscription.safeParse(one)
-    if (data === undefined) return undefined
-    session.subscriptions.set(data.text, loadSubscription(data, ownBroker))
-  }
   session.places = loadRows(saved.places, ownBroker)
   session.inFlight.restore(
     saved.inFlight.map((one) => loadInFlight(one, homes)),
@@ -157,10 +222,7 @@ function parseJson(bytes: Buffer): unknown {
 const saveBroker = (name: string, own: string): string => (name === own ? OWN_BROKER : name)
 const loadBroker = (name: string, own: string): string => (name === OWN_BROKER ? own : name)
 
-/**
- * As `savedSubscription`. Written by hand: a session may have thousands, and each SUBSCRIBE of one
- * more has all of them written.
- */
+/** As `savedSubscription`. Written by hand: a session may have thousands. */
 function textOf(subscription: Subscription, own: string): string {
   const { share, starts, bound, text, filter, id, qos } = subscription
   const { noLocal, retainAsPublished, retainHandling } = subscription

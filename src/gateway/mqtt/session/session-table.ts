@@ -11,7 +11,7 @@ import type { Claim, StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { FilterCounts } from './filter-counts.ts'
 import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
-import { SessionCopies } from './session-copies.ts'
+import { type SessionChange, SessionCopies } from './session-copies.ts'
 
 export interface SessionTableParts {
   readonly broker: Broker
@@ -27,7 +27,11 @@ export interface SessionTableParts {
    * throw, settles when both are durable or failed. False: the log takes nothing now, and nothing
    * has changed.
    */
-  readonly publishWill: (will: Will, session: Session, state?: StateChange) => Promise<boolean>
+  readonly publishWill: (
+    will: Will,
+    session: Session,
+    states?: readonly StateChange[],
+  ) => Promise<boolean>
 }
 
 export interface AttachRequest {
@@ -132,8 +136,12 @@ export class SessionTable {
   async #load(clientId: string, claim: Claim): Promise<Session | undefined> {
     const session = await this.copies.load(clientId, claim)
     if (session === undefined) return undefined
+    const { filterWork: slice, subscribers } = this.#parts
+    for (const { filter } of session.subscriptions.values()) {
+      if (slice.isOver) await slice.rest()
+      subscribers.add(filter)
+    }
     this.#sessions.set(clientId, session)
-    for (const { filter } of session.subscriptions.values()) this.#parts.subscribers.add(filter)
     return session
   }
 
@@ -224,8 +232,10 @@ export class SessionTable {
       if (session.isDirty) this.copies.saveLater(session)
       this.copies.forget(session)
       this.#sessions.delete(clientId)
+      const { filterWork: slice, subscribers } = this.#parts
       for (const { filter } of session.subscriptions.values()) {
-        this.#parts.subscribers.remove(filter)
+        if (slice.isOver) await slice.rest()
+        subscribers.remove(filter)
       }
     } else await this.#end(session, true)
     this.copies.release(session.claim)
@@ -380,7 +390,7 @@ export class SessionTable {
   async #letGo(session: Session): Promise<void> {
     const { broker, filterWork: slice, subscribers } = this.#parts
     const { lightQueues } = broker
-    for (const [text, { filter, places, bound }] of session.subscriptions) {
+    for (const { text, filter, places, bound } of session.subscriptions.values()) {
       if (slice.isOver) await slice.rest()
       // Once each: a session whose will waits for the log ends again.
       session.subscriptions.delete(text)
@@ -418,10 +428,12 @@ export class SessionTable {
     const { will } = session
     if (will === undefined) return true
     session.will = undefined
-    if (await this.#parts.publishWill(will, session, this.#stateAfterWill(session))) {
+    const change = this.#changeAfterWill(session)
+    if (await this.#parts.publishWill(will, session, change?.states)) {
       if (!session.isPersistent) this.copies.forget(session)
       return true
     }
+    change?.refused()
     if (session.holder === undefined) {
       session.will = will
       this.copies.touch(session)
@@ -434,7 +446,7 @@ export class SessionTable {
     this.#parts.log.warn(fields, 'a client came back before the log took the will it had left')
   }
 
-  #stateAfterWill(session: Session): StateChange | undefined {
+  #changeAfterWill(session: Session): SessionChange | undefined {
     if (!this.copies.has(session)) return undefined
     return session.isPersistent ? this.copies.change(session) : this.copies.removal(session)
   }

@@ -6,7 +6,7 @@ import type { WillMessage } from '../packets/connect-packet.ts'
 import { InFlight } from './in-flight.ts'
 import { InboundIds } from './inbound-ids.ts'
 import type { QueuePlaces } from './queue-places.ts'
-import type { Subscription } from './subscriptions.ts'
+import { SessionSubscriptions } from './session-subscriptions.ts'
 
 /** Session expiry that never comes (MQTT 5's 0xFFFFFFFF). */
 export const NEVER = Number.POSITIVE_INFINITY
@@ -38,7 +38,7 @@ export class Session {
    * a broker without users: the next client with its id has it.
    */
   user: string | undefined = undefined
-  readonly subscriptions = new Map<string, Subscription>()
+  readonly subscriptions = new SessionSubscriptions()
   readonly inFlight = new InFlight()
   readonly inbound = new InboundIds()
   /**
@@ -88,11 +88,5 @@ export class Session {
   /** The owner of its durable filters at the broker. */
   get owner(): string {
     return `mqtt/${this.clientId}`
-  }
-
-  /** Does any subscription not want the client's own messages back? */
-  get hasNoLocal(): boolean {
-    for (const subscription of this.subscriptions.values()) if (subscription.noLocal) return true
-    return false
   }
 }

@@ -14,6 +14,7 @@ import type { StreamReader } from '../../../../src/gateway/mqtt/deliver/stream.t
 import { Streams } from '../../../../src/gateway/mqtt/deliver/streams.ts'
 import type { OutgoingMessage } from '../../../../src/gateway/mqtt/outgoing/outgoing-message.ts'
 import { Session } from '../../../../src/gateway/mqtt/session/session.ts'
+import { SessionSubscriptions } from '../../../../src/gateway/mqtt/session/session-subscriptions.ts'
 import type { Place } from '../../../../src/gateway/mqtt/session/subscriptions.ts'
 import type { PullRequest, PullResult } from '../../../../src/model/message.ts'
 import { logPosition, type QueueOffset, queueOffset } from '../../../../src/model/positions.ts'
@@ -70,6 +71,7 @@ test('the same position on two brokers is two messages, and neither broker waits
         [b, [5, 7, 8]],
       ]),
     ),
+    new SessionSubscriptions(),
     READER,
   )
   streams.add(subscriptionOf('f', [a, b]))
@@ -89,7 +91,7 @@ test('each broker comes in its order, and what several filters select on it come
           some.sort((x, y) => x - y),
         )
       })
-      const streams = new Streams(feedsOf(places), READER)
+      const streams = new Streams(feedsOf(places), new SessionSubscriptions(), READER)
       for (const place of places.keys()) streams.add(subscriptionOf(place.topic, [place]))
       const seen = drain(streams)
       for (const broker of ['a', 'b', 'c']) {
@@ -123,6 +125,7 @@ test('a filter that comes in later passes over what its broker had sent, and say
         [other, [2]],
       ]),
     ),
+    new SessionSubscriptions(),
     READER,
   )
   streams.add(subscriptionOf('early', [early]))
@@ -216,7 +219,7 @@ test('one read that is back does not make the stream look at all others that are
     }),
   } as unknown as LightFeeds
   const reader = {} as LightFeedReader
-  const merge = new Merge(feeds, reader)
+  const merge = new Merge(feeds, reader, () => {})
   const opened: LightFeed[] = []
   const { open } = feeds
   feeds.open = (queue, by) => {
@@ -270,7 +273,7 @@ test('a feed leads past a record that damage took, and brings the others', async
 function asking(filters: readonly string[]): Session {
   const session = new Session('c')
   for (const filter of filters) {
-    session.subscriptions.set(filter, subscriptionOf(filter, []))
+    session.subscriptions.set(subscriptionOf(filter, []))
     session.retainedDue.set(filter, '')
   }
   return session

@@ -16,15 +16,20 @@ import { FakeClock } from '../../../support/fake-clock.ts'
 import { homeOf, placeOn, subscriptionOf } from '../../../support/mqtt/mqtt-places.ts'
 import { countTurns, endSlicesAtOnce } from '../../../support/turns.ts'
 
-const decoded = (clientId: string, bytes: Buffer, ownBroker: string) =>
-  decodeSession(clientId, bytes, ownBroker, new SharedSlice(new FakeClock()))
+/** With these further parts. */
+const decoded = (clientId: string, bytes: Buffer, ownBroker: string, parts: Buffer[] = []) =>
+  decodeSession(clientId, bytes, {
+    ownBroker,
+    slice: new SharedSlice(new FakeClock()),
+    loadPart: async (number) => parts[number - 1],
+  })
 
 function fullSession(): Session {
   const session = new Session('client/ä')
   session.expiryMs = NEVER
   session.disconnectedMs = 1_700_000_000_000
   const options = { qos: 2, noLocal: true, retainAsPublished: true, retainHandling: 1 } as const
-  session.subscriptions.set('a/#', {
+  session.subscriptions.set({
     ...{ ...options, text: 'a/#', filter: 'a/#', share: undefined, id: 7 },
     places: [
       {
@@ -37,7 +42,7 @@ function fullSession(): Session {
     starts: undefined,
   })
   const share = { group: 'g', topic: 'orders', filter: tagFilterOf(['x', 'y']) }
-  session.subscriptions.set('$share/g/orders/x', {
+  session.subscriptions.set({
     ...{ ...options, text: '$share/g/orders/x', filter: 'orders/x', share, id: undefined },
     ...{ places: [], bound: 'owned', starts: undefined },
   })
@@ -59,7 +64,11 @@ function fullSession(): Session {
 
 test('a session comes back as it was saved', async (t) => {
   const session = fullSession()
-  const again = (await decoded(session.clientId, encodeSession(session, 'broker-a'), 'broker-a'))!
+  const again = (await decoded(
+    session.clientId,
+    encodeSession(session, 'broker-a', true),
+    'broker-a',
+  ))!
   t.is(again.epoch, session.epoch)
   t.deepEqual([again.expiryMs, again.disconnectedMs], [session.expiryMs, session.disconnectedMs])
   t.deepEqual([...again.subscriptions.values()], [...session.subscriptions.values()])
@@ -81,15 +90,15 @@ test('places on the queues of topics come back as they were saved', async (t) =>
   ]
   session.places = new QueuePlaces(rows)
   const starts = new QueuePlaces(rows.slice(1))
-  session.subscriptions.set('a', { ...subscriptionOf('a', []), starts })
-  const again = (await decoded('c', encodeSession(session, 'broker-b'), 'broker-b'))!
+  session.subscriptions.set({ ...subscriptionOf('a', []), starts })
+  const again = (await decoded('c', encodeSession(session, 'broker-b', true), 'broker-b'))!
   t.deepEqual([...again.places!.rows()], rows)
   t.deepEqual([...again.subscriptions.get('a')!.starts!.rows()], rows.slice(1))
   t.is(again.places!.get({ topic: 'orders', brokerName: 'broker-a', queueId: 1 }), undefined)
 })
 
 test('a broker in the same process may get another name', async (t) => {
-  const saved = encodeSession(fullSession(), 'broker-b')
+  const saved = encodeSession(fullSession(), 'broker-b', true)
   const again = (await decoded('c', saved, 'broker-c'))!
   const slots = [...again.inFlight.slots()]
   t.deepEqual(
@@ -104,7 +113,7 @@ test('QoS 1 of a group is not kept with the session, QoS 2 is', async (t) => {
   const receipt = {} as Receipt
   session.inFlight.add(homeOf(1), 1, receipt)
   session.inFlight.add(homeOf(2), 2, receipt)
-  const again = (await decoded('c', encodeSession(session, 'broker-a'), 'broker-a'))!
+  const again = (await decoded('c', encodeSession(session, 'broker-a', true), 'broker-a'))!
   t.deepEqual(
     [...again.inFlight.slots()].map((slot) => again.inFlight.entryAt(slot).packetId),
     [2],
@@ -112,14 +121,14 @@ test('QoS 1 of a group is not kept with the session, QoS 2 is', async (t) => {
 })
 
 test('what is no session is none, and never an exception', async (t) => {
-  const whole = encodeSession(fullSession(), 'broker-a')
+  const whole = encodeSession(fullSession(), 'broker-a', true)
   const broken = [
     Buffer.alloc(0),
     Buffer.from('null'),
     Buffer.from('{}'),
     Buffer.from([0xff, 0xfe]),
     whole.subarray(0, whole.length - 1),
-    Buffer.from(whole.toString().replace('"format":2', '"format":4')),
+    Buffer.from(whole.toString().replace('"format":2', '"format":5')),
     Buffer.from(whole.toString().replace(/"homes":\[\[.*?\]\]/, '"homes":[]')),
     Buffer.from(whole.toString().replace('"nextId":', '"nextId":-')),
   ]
@@ -129,13 +138,16 @@ test('what is no session is none, and never an exception', async (t) => {
 
 test('many subscriptions are read over several turns', async (t) => {
   const session = fullSession()
-  for (let i = 0; i < 10; i++) session.subscriptions.set(`b/${i}`, subscriptionOf(`b/${i}`, []))
+  for (let i = 0; i < 10; i++) session.subscriptions.set(subscriptionOf(`b/${i}`, []))
   const clock = new FakeClock()
   endSlicesAtOnce(t, clock)
   const turn = countTurns(t)
   const began = turn()
-  const saved = encodeSession(session, 'broker-a')
-  const again = await decodeSession('c', saved, 'broker-a', new SharedSlice(clock))
+  const saved = encodeSession(session, 'broker-a', true)
+  const again = await decodeSession('c', saved, {
+    ...{ ownBroker: 'broker-a', slice: new SharedSlice(clock) },
+    loadPart: async () => undefined,
+  })
   t.is(again!.subscriptions.size, 12)
   t.true(turn() >= began + 10)
 })
