@@ -255,8 +255,9 @@ for (const [expression, reason] of [
   })
 }
 
-test('zero with a point is a number, though Apache refuses it', (t) => {
+test('zero with a point or an L is a number, though not to Apache', (t) => {
   t.true(matches('a >= 0.0', { a: '0' }))
+  t.true(matches('a = 0L AND b = 1', { a: '0', b: '1' }))
 })
 
 test("few digits are compared as any number of the literal's type is", (t) => {

@@ -72,6 +72,9 @@ public final class Main {
             case "api":
                 ApiProbe.run(options.text("nameServer"), options.text("only", ""), events::answered);
                 break;
+            case "filter":
+                Filter.run(options, events);
+                break;
             case "mqadmin":
                 Mqadmin.run(options.words("words"), events);
                 break;
