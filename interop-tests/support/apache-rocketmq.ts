@@ -7,7 +7,7 @@ import { createWriteStream, existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -57,6 +57,8 @@ interface ApacheSettings {
   readonly jvm?: readonly string[]
   /** Another release than that of the pom. */
   readonly version?: string
+  /** By their names below each broker's home. */
+  readonly files?: Readonly<Record<string, string>>
 }
 
 const TRIES = 3
@@ -101,6 +103,7 @@ async function start(names: readonly string[], settings: ApacheSettings): Promis
   const home = await mkdtemp(join(tmpdir(), 'apache-rocketmq-'))
   const namePort = await freePort()
   await writeFile(join(home, 'namesrv.conf'), properties({ listenPort: namePort }))
+  await writeFiles(home, { 'conf/logback_namesrv.xml': NO_LOGS })
   const java = (at: string, main: string, conf: string): ChildProcess =>
     startJava({ home: at, main, conf, classpath, jvm })
   const nameServer = java(home, NAMESRV, 'namesrv.conf')
@@ -145,7 +148,7 @@ async function newBroker(host: Host, name: string, settings: ApacheSettings): Pr
   const { port, haPort } = await brokerPorts()
   // Each has a home of its own: a broker keeps files there beside its store.
   const home = join(host.home, `${brokerName}-${brokerId}`)
-  await mkdir(join(home, 'conf'), { recursive: true })
+  await writeFiles(home, { 'conf/logback_broker.xml': NO_LOGS, ...settings.files })
   await writeFile(
     join(home, 'broker.conf'),
     properties({
@@ -166,6 +169,16 @@ async function newBroker(host: Host, name: string, settings: ApacheSettings): Pr
     }),
   )
   return new JvmBroker(host, home, port)
+}
+
+/** RocketMQ 4 does not start without. */
+const NO_LOGS = '<configuration/>'
+
+async function writeFiles(home: string, files: Readonly<Record<string, string>>): Promise<void> {
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(dirname(join(home, name)), { recursive: true })
+    await writeFile(join(home, name), text)
+  }
 }
 
 class JvmBroker implements ApacheBroker {
