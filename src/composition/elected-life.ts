@@ -27,6 +27,8 @@ const REPLACED_MS = 500
 export interface LifeContext {
   readonly composition: Composition
   readonly named: NamedCopy
+  /** Its disk failed in a life before this. */
+  readonly hasFailed: boolean
   readonly coordinator: EtcdCoordinator
   /** With its name, and without an election. */
   readonly identity: SlaveIdentity
@@ -114,10 +116,10 @@ export class Life {
   }
 
   #openCopy(store: MessageStore): ElectedCopy {
-    const { composition, identity, dialling, named } = this.#context
+    const { composition, identity, dialling, named, hasFailed } = this.#context
     const { clock, log, numbers } = composition
     return new ElectedCopy({
-      ...{ store, identity, dialling, clock, log, numbers },
+      ...{ store, hasFailed, identity, dialling, clock, log, numbers },
       joins: () => named.join(),
       elected: () => this.#takeSlaves(store),
       synced: () => this.#confirmOwn(store),

@@ -31,6 +31,7 @@ class ElectedBroker {
   readonly #addresses: CopyAddresses
   readonly #closing = new AbortController()
   #life: Life | undefined
+  #hasFailed = false
   #anew: Promise<void> = Promise.resolve()
 
   constructor(composition: Composition) {
@@ -55,6 +56,7 @@ class ElectedBroker {
     const { signal } = this.#closing
     const { life, served } = await Life.open({
       ...{ composition: this.#composition, named, coordinator },
+      hasFailed: this.#hasFailed,
       ...{ addresses: this.#addresses, dialling: diallingMaster(this.#composition) },
       identity: { clusterName, brokerName, brokerId, copy: named.name },
       signal: given === undefined ? signal : AbortSignal.any([signal, given]),
@@ -78,8 +80,9 @@ class ElectedBroker {
     this.#anew = this.#anew.then(() => this.#beginAnew(end))
   }
 
-  async #beginAnew({ reason, isUseless = false }: CopyEnd): Promise<void> {
+  async #beginAnew({ reason, isUseless = false, hasFailed = false }: CopyEnd): Promise<void> {
     const { config, log, serves, leaving } = this.#composition
+    this.#hasFailed ||= hasFailed
     try {
       log.warn({ evt: 'election.anew', reason, isUseless }, `the log is opened anew: ${reason}`)
       await this.#life?.close(leaving())

@@ -76,7 +76,7 @@ export interface ElectionStatus {
   readonly master: string | undefined
   /** Copies that may be elected. */
   readonly inSync: readonly string[]
-  /** The coordinator answered the last call. */
+  /** The coordinator answered the last call, and did not refuse it. */
   readonly isReached: boolean
 }
 

@@ -21,6 +21,8 @@ const EVERYTHING = logPosition(Number.MAX_SAFE_INTEGER)
 
 export interface ElectedCopyContext {
   readonly store: MessageStore
+  /** The disk failed before, in this process: another copy is asked first. */
+  readonly hasFailed: boolean
   /** Without an election. */
   readonly identity: SlaveIdentity
   readonly dialling: (address: string) => MasterAddress
@@ -39,10 +41,11 @@ export interface ElectedCopyContext {
   readonly over: (end: CopyEnd) => void
 }
 
-/** `isUseless`: what the copy has is nothing that its master goes on from. */
 export interface CopyEnd {
   readonly reason: string
+  /** What the copy has is nothing that its master goes on from. */
   readonly isUseless?: boolean
+  readonly hasFailed?: boolean
 }
 
 export class ElectedCopy implements LocalLog {
@@ -58,9 +61,9 @@ export class ElectedCopy implements LocalLog {
   }
 
   get place(): LocalLog['place'] {
-    const { store } = this.#context
-    const { epoch, syncedEnd: end } = store.replication
-    return { epoch, end, isDamaged: store.status().damage.length > 0 }
+    const { store, hasFailed } = this.#context
+    const { epoch, syncedEnd: end, disk } = store.replication
+    return { epoch, end, disk, isDamaged: hasFailed || store.status().damage.length > 0 }
   }
 
   /** The master that it follows. */
@@ -114,7 +117,9 @@ export class ElectedCopy implements LocalLog {
 
   /** Nothing is acknowledged from within this call on. */
   async demote(): Promise<void> {
-    this.#end({ reason: 'it is the master no more' })
+    const hasFailed = this.#context.store.replication.disk === 'failed'
+    const why = hasFailed ? 'its disk failed' : 'it is the master no more'
+    this.#end({ reason: why, hasFailed })
   }
 
   /**

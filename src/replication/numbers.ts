@@ -46,5 +46,5 @@ export const VACANT = gauge('trivet_election_is_vacant', '0 or 1', {
   help: 'Whether no copy was the master when etcd answered last.',
 })
 export const REACHED = gauge('trivet_election_is_reached', '0 or 1', {
-  help: 'Whether etcd answered the last call.',
+  help: 'Whether etcd did what this copy asked of it last.',
 })

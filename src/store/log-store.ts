@@ -135,6 +135,9 @@ export class LogStore implements MessageStore {
       get syncedEnd() {
         return log.syncedEnd
       },
+      get disk() {
+        return log.disk
+      },
       checksum: (from, to) => log.checksum(from, to),
       refuse: (error, what) => {
         this.#refusal = error && { error, what }

@@ -2,6 +2,7 @@
 // a replica appends nothing by itself until it is promoted.
 import type { BrokerError } from '../errors.ts'
 import type { LogPosition } from '../model/positions.ts'
+import type { DiskState } from './disk/disk.ts'
 import type { LogHistory } from './log/epochs/history.ts'
 import type { AcknowledgementHold, FrameBatch, FrameFeed } from './log/following.ts'
 
@@ -20,6 +21,8 @@ export interface Replication {
   readonly start: LogPosition
   /** Everything before is on the disk, acknowledged or not. */
   readonly syncedEnd: LogPosition
+  /** undefined: the disk takes what there is to write. */
+  readonly disk: DiskState | undefined
   /** Of the synced bytes in [from, to), which are few; undefined where they cannot be read. */
   checksum(from: LogPosition, to: LogPosition): Promise<number | undefined>
   /**

@@ -11,7 +11,7 @@ test('what is acknowledged is in the log of every master to come, and no two ack
   const first = chosenSeed === undefined ? Math.floor(Math.random() * 2 ** 30) : Number(chosenSeed)
   const count = chosenSeed === undefined ? SEEDS : 1
   t.log(`seeds ${first} to ${first + count - 1}`)
-  const sums = { acknowledged: 0, elections: 0, cuts: 0, crashes: 0, fresh: 0 }
+  const sums = { acknowledged: 0, elections: 0, cuts: 0, crashes: 0, fresh: 0, gaveWay: 0 }
   for (let seed = first; seed < first + count; seed++) {
     const simulation = new ElectionSimulation(seed)
     try {
@@ -19,12 +19,21 @@ test('what is acknowledged is in the log of every master to come, and no two ack
     } catch (error) {
       throw new Error(`TRIVET_SEED=${seed}: ${String(error)}`, { cause: error })
     }
-    for (const of of ['acknowledged', 'elections', 'cuts', 'crashes', 'fresh'] as const) {
+    for (const of of [
+      'acknowledged',
+      'elections',
+      'cuts',
+      'crashes',
+      'fresh',
+      'gaveWay',
+    ] as const) {
       sums[of] += simulation.sums[of]
     }
   }
-  const { acknowledged, elections, cuts, crashes, fresh } = sums
+  const { acknowledged, elections, cuts, crashes, fresh, gaveWay } = sums
   t.log(`${acknowledged} acknowledged, ${elections} elections, ${cuts} cuts`)
-  t.log(`${crashes} crashes, ${fresh} copies begun anew`)
+  t.log(
+    `${crashes} crashes, ${fresh} copies begun anew, ${gaveWay} masters gave way with a failed disk`,
+  )
   t.true(chosenSeed !== undefined || elections > SEEDS)
 })

@@ -1,14 +1,16 @@
 // Single rules of the election, in virtual time: one copy under test, others that only are there.
 import test from 'ava'
-import { silentLogger } from '../../src/log.ts'
+import { BrokerError } from '../../src/errors.ts'
 import type { Lease } from '../../src/replication/election/coordinator.ts'
 import { Election, type ElectionOptions } from '../../src/replication/election/election.ts'
 import {
   byLog,
   type Candidate,
+  COPIES_MAX,
   decodeCandidate,
   encodeCandidate,
 } from '../../src/replication/election/group-state.ts'
+import { LogLines } from '../support/log-lines.ts'
 import { Random } from '../support/random.ts'
 import { SimulatedEtcd } from '../support/simulation/simulated-etcd.ts'
 import { MachineClock, VirtualTime } from '../support/simulation/virtual-time.ts'
@@ -30,10 +32,24 @@ class World {
   readonly silent = new Set<string>()
   readonly #leases = new Map<string, Lease>()
 
+  /** Of `a`. */
+  ownDisk: Candidate['disk']
+  /** Of the others. */
+  readonly disks = new Map<string, Candidate['disk']>()
+  readonly log = new LogLines()
+  isDemoted = false
+
   constructor(options: Partial<ElectionOptions>) {
     const clock = new MachineClock(this.time, 1)
+    const ownDisk = () => this.ownDisk
+    const place = {
+      ...{ epoch: 0, end: 100 },
+      get disk() {
+        return ownDisk()
+      },
+    }
     const copy = {
-      place: { epoch: 0, end: 100 },
+      place,
       follow: ({ name }: Candidate) => {
         if (this.failsToFollow) throw new Error('no space')
         this.followed.push(name)
@@ -43,11 +59,13 @@ class World {
       acknowledge: (to: number) => {
         this.acknowledgedTo = to
       },
-      demote: async () => {},
+      demote: async () => {
+        this.isDemoted = true
+      },
     }
     const coordinator = this.etcd.coordinatorOf('a')
     this.election = new Election(
-      { coordinator, copy, clock, log: silentLogger },
+      { coordinator, copy, clock, log: this.log },
       { name: 'a', leaseMs: LEASE_MS, behindMs: 3 * LEASE_MS, mayFound: true, ...options },
     )
   }
@@ -63,11 +81,13 @@ class World {
     const coordinator = this.etcd.coordinatorOf(name)
     const lease = this.#leases.get(name)
     if (lease === undefined) {
-      void coordinator.grant(LEASE_MS).then((granted) => this.#leases.set(name, granted))
+      const keep = (granted: Lease) => this.#leases.set(name, granted)
+      void coordinator.grant(LEASE_MS).then(keep, () => {})
       return
     }
     void coordinator.keepAlive(lease).catch(() => {})
-    void coordinator.announce(lease, { name, epoch: 0, end: 100 }).catch(() => {})
+    const disk = this.disks.get(name)
+    void coordinator.announce(lease, { name, epoch: 0, end: 100, disk }).catch(() => {})
     const { election } = this.election
     if (election !== undefined && !this.silent.has(name)) this.election.confirm(name, election, 100)
   }
@@ -135,15 +155,87 @@ test('a copy that is not in sync is elected by force alone, and only where there
   t.true(world.election.isReady)
 })
 
+test('a copy whose disk is full is waited for no more as soon as it says so', async (t) => {
+  const world = new World({})
+  world.alive.add('b').add('c')
+  await world.run(4 * LEASE_MS)
+  t.is(world.etcd.state?.inSync.length, 3)
+  world.silent.add('b')
+  world.disks.set('b', 'full')
+  await world.run(LEASE_MS)
+  t.deepEqual(world.etcd.state?.inSync.toSorted(), ['a', 'c'])
+  world.disks.delete('b')
+  world.silent.delete('b')
+  await world.run(LEASE_MS)
+  t.is(world.etcd.state?.inSync.length, 3)
+})
+
+test('a copy whose disk is full stays where messages are to be on so many', async (t) => {
+  const world = new World({ inSyncMin: 2 })
+  world.alive.add('b')
+  await world.run(4 * LEASE_MS)
+  world.silent.add('b')
+  world.disks.set('b', 'full')
+  await world.run(2 * LEASE_MS)
+  t.deepEqual(world.etcd.state?.inSync.toSorted(), ['a', 'b'])
+  t.deepEqual(world.election.inSync, ['a'])
+})
+
+test('a master whose disk failed gives way at once to a copy that can write', async (t) => {
+  const world = new World({})
+  world.alive.add('b')
+  await world.run(4 * LEASE_MS)
+  t.is(world.etcd.holder, 'a')
+  world.ownDisk = 'failed'
+  await world.run(LEASE_MS / 2)
+  t.is(world.etcd.holder, undefined)
+  t.true(world.isDemoted)
+  t.true(world.log.events().includes('election.disk_failed'))
+  // Nor does it run again as it is.
+  await world.run(4 * LEASE_MS)
+  t.is(world.etcd.holder, undefined)
+})
+
+test('a master whose disk failed stays where no other copy could take over', async (t) => {
+  const world = new World({})
+  world.alive.add('b')
+  await world.run(4 * LEASE_MS)
+  world.disks.set('b', 'failed')
+  world.ownDisk = 'failed'
+  await world.run(2 * LEASE_MS)
+  t.is(world.etcd.holder, 'a')
+})
+
+test('no more copies get in sync than a state can name', async (t) => {
+  const world = new World({})
+  for (let i = 0; i < COPIES_MAX + 1; i++) world.alive.add(`copy-${i}`)
+  await world.run(8 * LEASE_MS)
+  t.is(world.etcd.state?.inSync.length, COPIES_MAX)
+})
+
+test('a coordinator that refuses is not said to be away', async (t) => {
+  const world = new World({})
+  world.etcd.isPrompt = true
+  await world.run(2 * LEASE_MS)
+  world.etcd.refusal = new BrokerError('PERMISSION_DENIED', 'etcd refused: wrong password')
+  await world.run(2 * LEASE_MS)
+  const told = world.log.lines.filter(({ evt }) => evt === 'election.refused')
+  t.is(told.length, 1)
+  t.is(told[0]?.['code'], 'PERMISSION_DENIED')
+  t.false(world.log.events().includes('election.unreachable'))
+  t.false(world.election.isReached)
+})
+
 test('a copy whose disk lost some of its log is the last to try', (t) => {
   const seen = (candidate: Candidate) =>
     decodeCandidate(candidate.name, encodeCandidate(candidate))!
   const copies = [
-    seen({ name: 'damaged', epoch: 3, end: 300, isDamaged: true }),
+    seen({ name: 'damaged', epoch: 3, end: 300, isDamaged: true, disk: 'full' }),
     seen({ name: 'short', epoch: 1, end: 100, isDamaged: false }),
     seen({ name: 'newer', epoch: 2, end: 50 }),
     seen({ name: 'long', epoch: 1, end: 200 }),
   ]
+  t.is(copies[0]?.disk, 'full')
   const names = copies.sort(byLog).map(({ name }) => name)
   t.deepEqual(names, ['newer', 'long', 'short', 'damaged'])
 })

@@ -62,6 +62,17 @@ test('one that is about to be removed is waited for until that is certain', (t) 
   t.is(set.keeps(['a']), 100)
 })
 
+test('copies of any names that nothing waits for are forgotten, the oldest first', (t) => {
+  const set = new InSyncSet('a', ['a', 'b'], 0)
+  set.confirm('a', 100)
+  set.confirm('b', 40)
+  for (let i = 0; i < 1000; i++) set.confirm(`stranger-${i}`, 100)
+  t.false(set.knows('stranger-0'))
+  t.true(set.knows('stranger-999'))
+  t.is(set.acknowledgedTo, 40)
+  t.is(set.confirm('b', 90), 90)
+})
+
 test('a lease counts from before the call that renewed it, and not to its end', (t) => {
   const time = new LeaseTime()
   t.false(time.isOursAt(0))

@@ -3,6 +3,7 @@
 // coordinator before it is relied on, so what was acknowledged is in the log of every master to
 // come. Knows no sockets and no files: the log is a port, and so are the coordinator and the clock.
 import type { Clock, Timer } from '../../clock.ts'
+import { BrokerError, type ErrorCode } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { Pace } from '../pace.ts'
 import type { Coordinator, Lease, Seen } from './coordinator.ts'
@@ -20,8 +21,8 @@ import { LeaseTime } from './lease-time.ts'
 
 /** The local copy of the log. */
 export interface LocalLog {
-  /** Of its newest frame, up to where it is synced, and whether some of it was lost. */
-  readonly place: Pick<Candidate, 'epoch' | 'end' | 'isDamaged'>
+  /** Of its newest frame, up to where it is synced, and how its disk is. */
+  readonly place: Pick<Candidate, 'epoch' | 'end' | 'isDamaged' | 'disk'>
   /** Follows the master that won this election: compares, is cut, takes frames, confirms them. */
   follow(master: Candidate, election: number): void
   /** Takes nothing any more and confirms nothing; settles when what was under way is synced. */
@@ -59,6 +60,17 @@ const STEPS_PER_LEASE = 5
 /** The same while no copy is the master. */
 const STEPS_PER_LEASE_VACANT = 20
 
+/** How the coordinator's calls and those of the copy fail. */
+const OUTCOMES: Readonly<Partial<Record<ErrorCode, 'unanswered' | 'refused'>>> = {
+  UNREACHABLE: 'unanswered',
+  TIMED_OUT: 'unanswered',
+  PERMISSION_DENIED: 'refused',
+  PROTOCOL_ERROR: 'refused',
+  NOT_SUPPORTED: 'refused',
+}
+
+type Outcome = 'done' | 'unanswered' | 'refused' | 'failed'
+
 interface Mastership {
   readonly election: number
   readonly lease: Lease
@@ -82,8 +94,8 @@ export class Election {
   /** Since when no copy is known to hold the mastership. */
   #vacantMs: number | undefined
   #seen: Seen | undefined
-  /** undefined: it was not asked yet. */
-  #isReached: boolean | undefined
+  /** Of the last call; undefined: none has ended yet. */
+  #outcome: Outcome | undefined
   /** An operator has it run although it may lack what was acknowledged. */
   #isForced = false
   #wantsStep = false
@@ -121,9 +133,9 @@ export class Election {
     return candidates.find(({ name }) => name === holder?.name)
   }
 
-  /** Did the coordinator answer the last call? */
+  /** Did the coordinator do what the last call asked for? */
   get isReached(): boolean {
-    return this.#isReached === true
+    return this.#outcome === 'done'
   }
 
   /** Of a master: copies that an acknowledgement waits for, and not in vain; its own among them. */
@@ -159,6 +171,7 @@ export class Election {
       const pace = this.#paces.get(copy) ?? new Pace()
       this.#paces.set(copy, pace)
       pace.heard(to, inSync.confirmedBy(name), this.#nowMs)
+      for (const known of this.#paces.keys()) if (!inSync.knows(known)) this.#paces.delete(known)
     }
     this.#acknowledge(inSync)
     // Acknowledgements wait for it already.
@@ -179,7 +192,7 @@ export class Election {
     this.#step ??= this.#act()
       .then(
         () => {
-          this.#isReached = true
+          this.#outcome = 'done'
         },
         (error: unknown) => this.#failed(error),
       )
@@ -202,11 +215,18 @@ export class Election {
   }
 
   #failed(err: unknown): void {
+    const { code, message } = BrokerError.from(err)
+    const outcome = OUTCOMES[code] ?? 'failed'
     // Once, and not five times per lease.
-    const level = this.#isReached === false ? 'debug' : 'warn'
-    this.#isReached = false
-    const fields = { evt: 'election.unreachable', err }
-    this.#parts.log[level](fields, 'the coordinator does not answer; trying again')
+    const isTold = this.#outcome === outcome
+    this.#outcome = outcome
+    const { log } = this.#parts
+    const [evt, text] = {
+      unanswered: ['election.unreachable', 'the coordinator does not answer'],
+      refused: ['election.refused', `the coordinator refuses this copy: ${message}`],
+      failed: ['election.step_failed', `this copy could not do its part: ${message}`],
+    }[outcome] as [string, string]
+    log[isTold ? 'debug' : 'warn']({ evt, code, err }, `${text}; trying again`)
   }
 
   /**
@@ -321,7 +341,7 @@ export class Election {
     this.#vacantMs ??= nowMs
     const isForced = this.#isForced
     const isAble = state === undefined ? mayFound : state.inSync.includes(name)
-    if (!isAble && !isForced) return
+    if ((!isAble && !isForced) || copy.place.disk !== undefined) return
     if (!isForced && nowMs - this.#vacantMs < this.#patienceMs(seen)) return
     this.#following = undefined
     await copy.stopFollowing()
@@ -350,7 +370,7 @@ export class Election {
   #patienceMs({ state, candidates }: Seen): number {
     const { name, leaseMs } = this.#options
     const self: Candidate = { name, ...this.#parts.copy.place }
-    const others = candidates.filter((other) => other.name !== name)
+    const others = candidates.filter(({ name: other, disk }) => other !== name && !disk)
     const able = [...others, self].filter((other) => state?.inSync.includes(other.name) ?? true)
     return (able.sort(byLog).indexOf(self) * 2 * leaseMs) / STEPS_PER_LEASE
   }
@@ -382,6 +402,7 @@ export class Election {
     state: GroupState,
   ): Promise<void> {
     const { inSync } = mastership
+    if (this.#mayGiveWay(inSync, candidates)) return this.#giveWay(mastership)
     // A call that seemed to fail may be carried out as long as the state is the one that it was
     // for: then it is made again.
     if (inSync.changing === undefined || mastership.revision !== revision) {
@@ -400,6 +421,21 @@ export class Election {
     inSync.keeps(next)
     log.info({ evt: 'election.in_sync', election, inSync: next }, 'the copies in sync changed')
     this.#acknowledge(inSync)
+  }
+
+  /** Its own disk takes nothing any more, and that of another copy in sync does. */
+  #mayGiveWay({ kept }: InSyncSet, candidates: readonly Candidate[]): boolean {
+    if (this.#parts.copy.place.disk !== 'failed') return false
+    const { name } = this.#options
+    return candidates.some(
+      (other) => other.name !== name && kept.includes(other.name) && other.disk === undefined,
+    )
+  }
+
+  async #giveWay({ election }: Mastership): Promise<void> {
+    const text = 'the disk of this master fails: it gives way to a copy that can write'
+    this.#parts.log.error({ evt: 'election.disk_failed', election }, text)
+    await this.#leave()
   }
 
   #nextInSync(
@@ -423,7 +459,10 @@ export class Election {
   #isEven(copy: CopyName, candidates: readonly Candidate[]): boolean {
     const { name, behindMs, leaseMs } = this.#options
     if (copy === name) return true
-    const isAlive = candidates.some((candidate) => candidate.name === copy)
+    const candidate = candidates.find((candidate) => candidate.name === copy)
+    // It says itself that it takes nothing just now.
+    if (candidate?.disk !== undefined) return false
+    const isAlive = candidate !== undefined
     const sinceMs = this.#nowMs - (isAlive ? behindMs : Math.min(leaseMs, behindMs))
     return (this.#paces.get(copy)?.evenMs ?? Number.NEGATIVE_INFINITY) >= sinceMs
   }

@@ -19,8 +19,10 @@ export interface Candidate {
   /** Of its newest frame. */
   readonly epoch: number
   readonly end: number
-  /** Its disk has lost some of the log, which other copies may have. */
+  /** Its disk has lost some of the log, or failed: another copy is asked first. */
   readonly isDamaged?: boolean
+  /** Its disk takes nothing just now, or until the log is opened anew. */
+  readonly disk?: 'full' | 'failed' | undefined
   /** Where it is reached as the master. */
   readonly addresses?: CopyAddresses | undefined
 }
@@ -37,7 +39,8 @@ export interface CopyAddresses {
 export const EPOCHS_PER_ELECTION = 1024
 /** An epoch has 32 bits. */
 const ELECTIONS_MAX = 2 ** 32 / EPOCHS_PER_ELECTION - 1
-const COPIES_MAX = 16
+/** In sync. */
+export const COPIES_MAX = 16
 
 export const firstEpochOf = (election: number): number => election * EPOCHS_PER_ELECTION
 export const electionOf = (epoch: number): number => Math.floor(epoch / EPOCHS_PER_ELECTION)
@@ -65,14 +68,15 @@ export function decodeState(text: string): GroupState | undefined {
   return { election: Number(election), master, inSync }
 }
 
-export const encodeCandidate = ({ epoch, end, isDamaged, addresses }: Candidate): string =>
-  JSON.stringify({ epoch, end, isDamaged, addresses })
+export const encodeCandidate = ({ epoch, end, isDamaged, disk, addresses }: Candidate): string =>
+  JSON.stringify({ epoch, end, isDamaged, disk, addresses })
 
 export function decodeCandidate(name: CopyName, text: string): Candidate | undefined {
-  const { epoch, end, isDamaged, addresses } = parsed(text) ?? {}
+  const { epoch, end, isDamaged, disk, addresses } = parsed(text) ?? {}
   if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(end)) return undefined
   return {
     ...{ name, epoch: Number(epoch), end: Number(end), isDamaged: isDamaged === true },
+    disk: disk === 'full' || disk === 'failed' ? disk : undefined,
     addresses: decodeAddresses(addresses),
   }
 }

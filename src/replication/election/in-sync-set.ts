@@ -2,7 +2,10 @@
 // them has. It grows and shrinks by compare-and-set at the coordinator. A copy that is to be added
 // is waited for first, until it has what was acknowledged without it, for it may be elected as soon
 // as the call is made; one that is to be removed is waited for until the call has succeeded.
-import type { CopyName } from './group-state.ts'
+import { COPIES_MAX, type CopyName } from './group-state.ts'
+
+/** Copies that are heard of: names come by the network, and those of long ago are forgotten. */
+const HEARD_MAX = 64
 
 export class InSyncSet {
   readonly #self: CopyName
@@ -56,7 +59,13 @@ export class InSyncSet {
   /** A copy that follows this log has everything before the position. @returns acknowledgedTo */
   confirm(copy: CopyName, to: number): number {
     this.#confirmed.set(copy, Math.max(this.confirmedBy(copy), to))
+    if (this.#confirmed.size > HEARD_MAX) this.#forget()
     return this.#look()
+  }
+
+  /** Was it heard of, and is not forgotten? */
+  knows(copy: CopyName): boolean {
+    return this.#confirmed.has(copy)
   }
 
   get courted(): CopyName | undefined {
@@ -65,7 +74,8 @@ export class InSyncSet {
 
   /** From here on this copy is waited for too; undefined: it is not to be added any more. */
   court(copy: CopyName | undefined): number {
-    this.#courted = copy !== undefined && this.#kept.includes(copy) ? undefined : copy
+    const isFull = this.#kept.length >= COPIES_MAX
+    this.#courted = isFull || (copy !== undefined && this.#kept.includes(copy)) ? undefined : copy
     return this.#look()
   }
 
@@ -95,6 +105,15 @@ export class InSyncSet {
     this.#next = undefined
     if (this.#courted !== undefined && copies.includes(this.#courted)) this.#courted = undefined
     return this.#look()
+  }
+
+  /** The oldest one that nothing waits for. */
+  #forget(): void {
+    for (const copy of this.#confirmed.keys()) {
+      if (this.waitedFor.includes(copy)) continue
+      this.#confirmed.delete(copy)
+      return
+    }
   }
 
   #begin(next: readonly CopyName[]): readonly CopyName[] {

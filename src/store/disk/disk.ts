@@ -55,6 +55,12 @@ export interface Disk {
   totalBytes(directory: string): number
 }
 
+/**
+ * Of a disk that takes not everything. Full: it goes on by itself, once there is room. Failed: the
+ * log has to be opened anew.
+ */
+export type DiskState = 'full' | 'failed'
+
 /** Codes of "no room": what a person or retention can mend while the process lives. */
 const SPACE_CODES: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 

@@ -9,7 +9,7 @@ import { BODY_BYTES_MAX } from '../../model/limits.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import type { NewRecord } from '../../model/record.ts'
 import type { Histogram } from '../../numbers/histogram.ts'
-import type { Disk } from '../disk/disk.ts'
+import type { Disk, DiskState } from '../disk/disk.ts'
 import type { LogHistory } from './epochs/history.ts'
 import type { AcknowledgementHold, Followed, FrameFeed } from './following.ts'
 
@@ -212,6 +212,8 @@ export interface CommitLog {
    * `syncedEnd` only.
    */
   sync(done: (error: BrokerError | undefined) => void): void
+  /** undefined: the disk takes what there is to write. */
+  readonly disk: DiskState | undefined
   readonly writable: boolean
   readonly reason: string | undefined
   /**

@@ -8,7 +8,7 @@ import { type LogPosition, logPosition } from '../../model/positions.ts'
 import type { NewRecord } from '../../model/record.ts'
 import { FOLLOWS_MASTER } from '../../model/status.ts'
 import { atTurnEnd } from '../../turn-end.ts'
-import { isSpaceError } from '../disk/disk.ts'
+import { type DiskState, isSpaceError } from '../disk/disk.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import type {
   Appending,
@@ -154,9 +154,11 @@ class SegmentedLog implements CommitLog {
   get reason(): string | undefined {
     return this.#writing.reason ?? (this.isPassive ? FOLLOWS_MASTER : undefined)
   }
-  /** Does the disk take what there is to write? */
+  get disk(): DiskState | undefined {
+    return this.#writing.disk
+  }
   get #isWriting(): boolean {
-    return this.#writing.reason === undefined
+    return this.disk === undefined
   }
   get diskBytes(): number {
     return this.#segments.fileBytes + this.#writer.preparedBytes + this.#reserve.fileBytes

@@ -3,7 +3,7 @@
 // process lives is tried again once a second.
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
-import { type Disk, errorCode, isShortage, isSpaceError } from '../disk/disk.ts'
+import { type Disk, type DiskState, errorCode, isShortage, isSpaceError } from '../disk/disk.ts'
 import type { LogSizes } from './log-sizes.ts'
 import type { Reserve } from './reserve.ts'
 
@@ -55,6 +55,12 @@ export class Writing {
 
   get reason(): string | undefined {
     return this.#stop?.reason ?? this.#full
+  }
+
+  /** Of the disk, as far as it takes not everything. */
+  get disk(): DiskState | undefined {
+    if (this.#stop !== undefined && !this.#stop.isResumable) return 'failed'
+    return this.reason === undefined ? undefined : 'full'
   }
 
   /** Nothing at all is written. */

@@ -51,7 +51,7 @@ export class ElectionSimulation {
   readonly cuts = new Set<string>()
   lossShare = 0
   failure: Error | undefined
-  sums = { acknowledged: 0, elections: 0, cuts: 0, crashes: 0, fresh: 0 }
+  sums = { acknowledged: 0, elections: 0, cuts: 0, crashes: 0, fresh: 0, gaveWay: 0 }
 
   constructor(seed: number) {
     this.random = new Random(seed)
@@ -277,6 +277,9 @@ class Machine {
       info: (fields: { readonly evt: string }) => {
         if (fields.evt === 'election.won') sums.elections++
       },
+      error: (fields: { readonly evt: string }) => {
+        if (fields.evt === 'election.disk_failed') sums.gaveWay++
+      },
     }
     this.#election = new Election(
       { coordinator, copy: this.#copyOf(this.#clock), clock: this.#clock, log },
@@ -415,9 +418,9 @@ class Machine {
 
   // The copy
 
-  get place(): { readonly epoch: number; readonly end: number } {
-    const { epoch, syncedEnd } = this.simulation.log
-    return { epoch, end: syncedEnd }
+  get place(): LocalLog['place'] {
+    const { epoch, syncedEnd, disk } = this.simulation.log
+    return { epoch, end: syncedEnd, disk }
   }
 
   #followMaster(master: string, election: number): void {

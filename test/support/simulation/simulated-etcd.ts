@@ -38,6 +38,10 @@ export class SimulatedEtcd {
   #count = 0
   /** Of calls that are lost on one of their two ways. */
   lossShare = 0
+  /** No answer is late. */
+  isPrompt = false
+  /** Of every call. */
+  refusal: BrokerError | undefined
   /** Copies that reach it not. */
   readonly cutOff = new Set<CopyName>()
 
@@ -125,7 +129,8 @@ export class SimulatedEtcd {
 
   #call<T>(name: CopyName, work: () => T): Promise<T> {
     const random = this.#random
-    const delay = (): number => (random.chance(0.05) ? random.int(400) : 1 + random.int(12))
+    const delay = (): number =>
+      !this.isPrompt && random.chance(0.05) ? random.int(400) : 1 + random.int(12)
     const isLost = (): boolean => this.cutOff.has(name) || random.chance(this.lossShare)
     return new Promise((resolve, reject) => {
       const timeout = this.#time.at(TIMEOUT_MS, () =>
@@ -136,6 +141,7 @@ export class SimulatedEtcd {
         this.#expire()
         let answer: () => void
         try {
+          if (this.refusal !== undefined) throw this.refusal
           const result = work()
           answer = () => resolve(result)
         } catch (error) {
