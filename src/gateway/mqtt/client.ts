@@ -7,7 +7,13 @@ import type { GroupMode } from '../../model/client.ts'
 import { Acknowledging } from './deliver/acknowledging.ts'
 import { Custody } from './deliver/custody.ts'
 import { Outbound } from './deliver/outbound.ts'
-import { checkMethod, checkSameUser, ExtendedLogin } from './extended-login.ts'
+import {
+  checkMethod,
+  checkSameUser,
+  type Extended,
+  type ExtendedLogin,
+  extendedLogin,
+} from './extended-login.ts'
 import { cappedExpiry, type Terms } from './handshake.ts'
 import type { PacketOutput } from './outgoing/packet-output.ts'
 import { decodeAck } from './packets/ack-packet.ts'
@@ -46,6 +52,8 @@ export interface ClientConnection {
   readonly remoteAddress: string
   readonly remotePort: number
   readonly output: PacketOutput
+  /** Epoch ms: the end of the token by which the client logged in last. */
+  endsMs: number | undefined
   wantFlush(): void
   journal(): void
   setReading(): void
@@ -122,7 +130,7 @@ export class Client implements PublishingPeer {
     const { authMethod } = packet.properties
     const { auth } = parts.context
     this.#login =
-      authMethod === undefined ? undefined : new ExtendedLogin(auth, authMethod, this.remoteAddress)
+      authMethod === undefined ? undefined : extendedLogin(auth, authMethod, this.remoteAddress)
   }
 
   /** Takes up what the session has; CONNACK is written already. */
@@ -254,19 +262,23 @@ export class Client implements PublishingPeer {
   async #onAuth({ reason, properties }: AuthPacket): Promise<void> {
     const login = this.#login
     if (login === undefined) throw violation('AUTH without an authentication method in CONNECT')
-    checkMethod(properties)
+    checkMethod(properties, login.method)
     try {
-      if (reason === AUTH_REASON.reauthenticate) this.output.append(login.begin(properties))
-      else {
-        const { principal, authMethod, authData } = await login.end(properties)
-        checkSameUser(this.principal.name, principal)
-        this.output.append(encodeAuth(AUTH_REASON.success, authMethod, authData))
-      }
+      const isAnew = reason === AUTH_REASON.reauthenticate
+      const challenge = isAnew ? login.begin(properties) : undefined
+      if (challenge === undefined) this.#proved(await login.end(properties))
+      else this.output.append(challenge)
     } catch (error) {
       if (error instanceof ProtocolError) throw error
       throw new ProtocolError(REASON.notAuthorized, BrokerError.from(error).message)
     }
     this.wantFlush()
+  }
+
+  #proved({ principal, authMethod, authData, endsMs }: Extended): void {
+    checkSameUser(this.principal.name, principal)
+    this.#connection.endsMs = endsMs
+    this.output.append(encodeAuth(AUTH_REASON.success, authMethod, authData))
   }
 
   endOfChunk(): void {

@@ -58,6 +58,7 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
   readonly remoteAddress: string
   readonly remotePort: number
   readonly output: PacketOutput
+  endsMs: number | undefined
   readonly #parts: MqttParts
   readonly #socket: GatewaySocket
   readonly #splitter: FrameSplitter
@@ -67,8 +68,6 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
   #opening: Opening | undefined
   #client: Client | undefined
   #seenMs: number
-  /** Epoch ms: the end of the token by which the client logged in. */
-  #endsMs: number | undefined
   #closingMs = 0
   /** Packets written now must not leave before the session is saved. */
   #needsSave = false
@@ -298,7 +297,7 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
 
   /** A connection is not to outlive the token that it came by. */
   #checkEnd(): void {
-    const endsMs = this.#endsMs
+    const { endsMs } = this
     if (endsMs === undefined || this.#fault !== undefined) return
     if (this.#parts.context.clock.now() < endsMs) return
     const { message } = tokenExpired()
@@ -364,7 +363,7 @@ export class Connection implements PacketSink, ClientConnection, OpeningConnecti
     }
     const { packet } = opening
     this.#client = new Client(this.#parts, this, packet, opened)
-    this.#endsMs = endsMs
+    this.endsMs = endsMs
     this.#state = 'open'
     this.#opening = undefined
     this.setReading()

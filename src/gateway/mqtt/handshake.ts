@@ -152,7 +152,7 @@ export function connackProperties(
   }
   if (extended !== undefined) {
     properties.authMethod = extended.authMethod
-    properties.authData = extended.authData
+    if (extended.authData !== undefined) properties.authData = extended.authData
   }
   if (terms.isAssigned) properties.assignedClientId = terms.clientId
   if (terms.isKeepAliveOurs) properties.serverKeepAlive = terms.keepAliveSeconds

@@ -4,7 +4,7 @@
 import type { Principal } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
-import { checkSameUser, type Extended, ExtendedLogin, proofOf } from './extended-login.ts'
+import { checkSameUser, type Extended, extendedLogin, proofOf } from './extended-login.ts'
 import { authenticate, connackProperties, type Terms, termsOf } from './handshake.ts'
 import { CONNECT_DECODED_FACTOR } from './limits.ts'
 import type { PacketOutput } from './outgoing/packet-output.ts'
@@ -42,7 +42,9 @@ export class Opening {
   readonly #connection: OpeningConnection
   readonly #ending = new AbortController()
   /** The client is to send an AUTH with its proof. */
-  #challenge: { readonly sinceMs: number; proved(proof: Properties): void } | undefined
+  #challenge:
+    | { readonly sinceMs: number; readonly method: string; proved(proof: Properties): void }
+    | undefined
 
   constructor(
     parts: MqttParts,
@@ -77,8 +79,7 @@ export class Opening {
     const { clean } = packet
     const holder = this.#connection
     const request = { clientId, principal, clean, expiryMs, will, holder, signal }
-    const password = extended === undefined ? packet.password?.toString() : undefined
-    const endsMs = password === undefined ? undefined : context.auth.endOf(password)
+    const endsMs = extended === undefined ? this.#endOfPassword() : extended.endsMs
     return { terms, principal, endsMs, properties, ...(await sessions.attach(request)) }
   }
 
@@ -110,7 +111,7 @@ export class Opening {
     const challenge = this.#challenge
     this.#challenge = undefined
     try {
-      challenge?.proved(proofOf(bytes, start, end))
+      challenge?.proved(proofOf(bytes, start, end, challenge.method))
     } catch (error) {
       throw error instanceof ProtocolError ? new ConnectRefused(this.packet.version, error) : error
     }
@@ -121,21 +122,34 @@ export class Opening {
     const { properties, username } = this.packet
     const { authMethod } = properties
     if (authMethod === undefined) return undefined
-    const { context } = this.#parts
-    const { remoteAddress, output } = this.#connection
-    const { signal } = this.#ending
-    const login = new ExtendedLogin(context.auth, authMethod, remoteAddress)
-    output.append(login.begin(properties))
-    output.flush()
-    const sinceMs = context.clock.monotonic()
-    const proof = new Promise<Properties>((resolve, reject) => {
-      this.#challenge = { sinceMs, proved: resolve }
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    })
-    setImmediate(() => this.#connection.awaitProof())
-    const extended = await login.end(await proof, signal)
+    const { auth } = this.#parts.context
+    const login = extendedLogin(auth, authMethod, this.#connection.remoteAddress)
+    const challenge = login.begin(properties)
+    const proof =
+      challenge === undefined ? properties : await this.#answerTo(challenge, login.method)
+    const extended = await login.end(proof, this.#ending.signal)
     checkSameUser(username, extended.principal)
     return extended
+  }
+
+  /** Rejects when the connection ends first. */
+  #answerTo(challenge: Buffer, method: string): Promise<Properties> {
+    const { output } = this.#connection
+    const { signal } = this.#ending
+    output.append(challenge)
+    output.flush()
+    const sinceMs = this.#parts.context.clock.monotonic()
+    setImmediate(() => this.#connection.awaitProof())
+    return new Promise<Properties>((resolve, reject) => {
+      this.#challenge = { sinceMs, method, proved: resolve }
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    })
+  }
+
+  /** Of a token in its place. */
+  #endOfPassword(): number | undefined {
+    const password = this.packet.password?.toString()
+    return password === undefined ? undefined : this.#parts.context.auth.endOf(password)
   }
 
   #authorizeWill(name: string, principal: Principal): void {

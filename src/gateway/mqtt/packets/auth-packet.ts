@@ -22,8 +22,12 @@ export function decodeAuth(bytes: Buffer, start: number, end: number): AuthPacke
   return { reason: reason as ReasonCode, properties }
 }
 
-export function encodeAuth(reason: ReasonCode, authMethod: string, authData: Buffer): Buffer {
-  const section = encodeProperties({ authMethod, authData })
+export function encodeAuth(
+  reason: ReasonCode,
+  authMethod: string,
+  authData: Buffer | undefined,
+): Buffer {
+  const section = encodeProperties({ authMethod, ...(authData !== undefined && { authData }) })
   const length = encodeVarint(section.length)
   const total = encodeVarint(1 + length.length + section.length)
   return Buffer.concat([Buffer.of(PACKET.auth << 4), total, Buffer.of(reason), length, section])
