@@ -1,11 +1,13 @@
-// AMQP 1.0 sends beside RabbitMQ, durable before they are accepted on both: RabbitMQ syncs only
-// messages whose header says so, of queues that were made durable. Rounds alternate, so that both
-// meet the same neighbours; the median counts. Prints, never asserts.
+// AMQP 1.0 sends beside RabbitMQ, over TCP and TLS 1.3, ours over WebSocket too, durable before
+// they are accepted on both: RabbitMQ syncs only messages whose header says so, of queues that were
+// made durable. Rounds alternate, so that both meet the same neighbours; the median counts, and
+// messages per second of the server's processor time tell more on a shared machine. Prints, never
+// asserts.
 //
 //   npm run build && node dist/bench/amqp.js [rounds]
 //
 // The load comes from ../shared/tools/amqp-loadgen.mjs, a generator over raw sockets kept beside
-// the project.
+// the project. It speaks TCP alone: all go through a tunnel of this process.
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, rmSync } from 'node:fs'
@@ -13,9 +15,13 @@ import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import rhea from 'rhea'
+import { SERVER_TLS } from '../test/support/certificates.ts'
 import { SpawnedServer } from '../test/support/server.ts'
+import { cpuSeconds } from './peers/cpu-seconds.ts'
+import type { Transport } from './peers/dial.ts'
 import { peerDirectory } from './peers/peer.ts'
 import { startRabbitmq } from './peers/rabbitmq.ts'
+import { openTunnel } from './peers/tunnel.ts'
 
 const run = promisify(execFile)
 const ROUNDS = Number(process.argv[2] ?? 3)
@@ -26,7 +32,14 @@ const GENERATOR_MS_MAX = 60_000
 interface Contender {
   readonly name: string
   readonly port: number
+  readonly pid: number
+  readonly transport: Transport
   readonly address: string
+}
+
+interface Rates {
+  readonly perSecond: number
+  readonly perCpuSecond: number
 }
 
 const SHAPES = [
@@ -43,17 +56,26 @@ async function main(): Promise<void> {
   }
   const dataDir = peerDirectory('trivet')
   const off = { enabled: false, port: 0 }
-  const config = { dataDir, nameServer: off, remoting: off, mqtt: off, amqp: { port: 0 } }
+  const others = { nameServer: off, remoting: off, mqtt: off, http: off }
+  const config = { dataDir, ...others, amqp: { port: 0 }, tls: SERVER_TLS }
   const ours = new SpawnedServer(config, { role: 'broker' })
   await ours.start()
   const rabbitmq = await startRabbitmq()
   if (rabbitmq === undefined) console.log('RabbitMQ is not installed and left out\n')
-  const contenders = [{ name: 'TrivetMQ, durable', port: ours.port('amqp'), address: 'bench' }]
+  const own = { port: ours.port('amqp'), pid: ours.pid, address: 'bench' }
+  const contenders: Contender[] = [
+    { ...own, name: 'TrivetMQ, durable', transport: 'tcp' },
+    { ...own, name: 'TrivetMQ, TLS 1.3', transport: 'tls' },
+    { ...own, name: 'TrivetMQ, WebSocket', transport: 'websocket' },
+  ]
   try {
     if (rabbitmq !== undefined) {
-      for (const [, mode] of SHAPES) await makeDurable(rabbitmq.port, `bench-${mode}`)
+      const { port, tlsPort, pid } = rabbitmq
+      for (const [, mode] of SHAPES) await makeDurable(port, `bench-${mode}`)
       // By this prefix a queue is used as it is.
-      contenders.push({ ...rabbitmq, name: 'RabbitMQ, durable', address: '/amq/queue/bench' })
+      const theirs = { pid, address: '/amq/queue/bench' }
+      contenders.push({ ...theirs, name: 'RabbitMQ, durable', port, transport: 'tcp' })
+      contenders.push({ ...theirs, name: 'RabbitMQ, TLS 1.3', port: tlsPort, transport: 'tls' })
     }
     for (const [title, mode, options] of SHAPES) await compare(title, mode, options, contenders)
   } finally {
@@ -82,30 +104,43 @@ async function compare(
   contenders: readonly Contender[],
 ): Promise<void> {
   console.log(title)
-  const rates = contenders.map((): number[] => [])
+  const rates = contenders.map((): Rates[] => [])
   for (let round = 0; round < ROUNDS; round++) {
-    for (const [i, { port, address }] of contenders.entries()) {
-      // An address of its own per shape, so that no reader gets what another shape left behind.
-      const where = ['--port', String(port), '--address', `${address}-${mode}`]
-      rates[i]!.push(await rate([...where, '--mode', mode, ...options]))
+    for (const [i, contender] of contenders.entries()) {
+      rates[i]!.push(await rate(contender, mode, options))
     }
   }
-  const ours = median(rates[0]!)
   for (const [i, { name }] of contenders.entries()) {
-    const times = i === 0 ? '' : `   ours is ${(ours / median(rates[i]!)).toFixed(1)} times that`
+    const all = rates[i]!
+    const perSecond = all.map((one) => one.perSecond)
+    const perCpu = all.map((one) => one.perCpuSecond)
     console.log(
-      `  ${name.padEnd(20)} ${shown(median(rates[i]!))} /s  [${rates[i]!.map(shown)}]${times}`,
+      `  ${name.padEnd(20)} ${shown(median(perSecond))} /s  [${perSecond.map(shown)}]` +
+        `   ${shown(median(perCpu))} per CPU second  [${perCpu.map(shown)}]`,
     )
   }
   console.log()
 }
 
-async function rate(args: readonly string[]): Promise<number> {
+async function rate(
+  { port, pid, transport, address }: Contender,
+  mode: string,
+  options: readonly string[],
+): Promise<Rates> {
+  const tunnel = await openTunnel(port, transport, 'amqp')
+  // An address of its own per shape, so that no reader gets what another shape left behind.
+  const where = ['--port', String(tunnel.port), '--address', `${address}-${mode}`, '--mode', mode]
   const bounds = ['--size', '100', '--durable', '--seconds', String(SECONDS), '--json']
-  const all = [GENERATOR, ...args, ...bounds]
-  const { stdout } = await run(process.execPath, all, { timeout: GENERATOR_MS_MAX })
-  const result = JSON.parse(stdout.trim().split('\n').at(-1)!) as { rate_per_s: number }
-  return result.rate_per_s
+  const all = [GENERATOR, ...where, ...options, ...bounds, '--warmup', '0']
+  const before = cpuSeconds(pid)
+  try {
+    const { stdout } = await run(process.execPath, all, { timeout: GENERATOR_MS_MAX })
+    const result = JSON.parse(stdout.trim().split('\n').at(-1)!) as { rate_per_s: number }
+    const perSecond = result.rate_per_s
+    return { perSecond, perCpuSecond: (perSecond * SECONDS) / (cpuSeconds(pid) - before) }
+  } finally {
+    tunnel.close()
+  }
 }
 
 const median = (values: readonly number[]): number =>

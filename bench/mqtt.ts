@@ -5,17 +5,17 @@
 // shared machine. Prints, never asserts.
 //
 //   npx tsc -b && node dist/bench/mqtt.js [rounds]
-import { readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { SERVER_TLS } from '../test/support/certificates.ts'
 import { SpawnedServer } from '../test/support/server.ts'
 import { load, type Shape } from './mqtt/load.ts'
+import { cpuSeconds } from './peers/cpu-seconds.ts'
 import type { Transport } from './peers/dial.ts'
 import { startMosquitto } from './peers/mosquitto.ts'
 import { peerDirectory } from './peers/peer.ts'
 
 const ROUNDS = Number(process.argv[2] ?? 3)
-const TICKS_PER_SECOND = 100
 
 interface Server {
   readonly name: string
@@ -102,12 +102,6 @@ function figure(values: readonly number[]): string {
   const sorted = values.toSorted((a, b) => a - b)
   const median = sorted[Math.floor(sorted.length / 2)]!
   return Math.round(median).toLocaleString('en').padStart(10)
-}
-
-/** User and system time of a process and its threads. */
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 
 await main()
