@@ -1,7 +1,10 @@
 // Unmodified Apache Qpid Proton against our server in a process of its own: every AMQP type as a body, and
 // the bare messages compared byte for byte.
 
+import { hashPassword } from '../../src/access/secrets/password.ts'
+import { makeScramKeys, scramText } from '../../src/access/secrets/scram-keys.ts'
 import { Sections } from '../../src/gateway/amqp/codec/sections.ts'
+import { spawnServer } from '../../test/support/server.ts'
 import type { ClientEvent } from '../support/foreign-client.ts'
 import { needing, serverForAll } from '../support/needing.ts'
 import { findProton, proton, protonTransactions } from '../support/proton-client.ts'
@@ -76,3 +79,24 @@ testProton('transactions commit messages and acceptances, or take them back', as
   t.deepEqual(ends, ['committed', 'aborted', 'aborted', 'committed'])
   t.deepEqual(words.slice(8), ['last'])
 })
+
+testProton(
+  'it logs in by PLAIN where SCRAM is offered, which it lacks without Cyrus SASL',
+  async (t) => {
+    const scram = scramText(await makeScramKeys('a word'))
+    const password = await hashPassword('a word')
+    const ann = { scram, password, publish: ['orders'], create: ['orders'] }
+    const guarded = await spawnServer(t, { config: { users: { ann } } })
+    const send = (word: string) =>
+      proton(t, python!, 'send', `amqp://ann:${word}@${guarded.address('amqp')}`, 'orders')
+    const right = send('a%20word')
+    t.deepEqual(
+      (await right.ends()).filter(({ event }) => event === 'failed'),
+      [],
+    )
+    t.is(right.of('settled').length, 32)
+    const wrong = send('another')
+    await wrong.ends().catch(() => {})
+    t.regex(String(wrong.of('failed')[0]?.['error']), /amqp:unauthorized-access/)
+  },
+)
