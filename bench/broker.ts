@@ -98,6 +98,7 @@ function emptyStore(): MessageStore {
     due: () => [],
     waits: () => false,
     parked: () => Promise.resolve(undefined),
+    copyParked: () => undefined,
     nextDueMs: () => undefined,
     bindLightQueue: () => Promise.resolve(),
     unbindLightQueue: () => Promise.resolve(),

@@ -73,13 +73,12 @@ for (const wanted of WANTED) {
 }
 for (let start = 0; start < 512; start++) byStart[start] ??= undefined
 
-export function scanProperties(bytes: Uint8Array): number {
-  const end = bytes.length
+export function scanProperties(bytes: Uint8Array, start = 0, end = bytes.length): number {
   let found = 0
-  let at = 0
+  let at = start
   while (at < end) {
     const wanted = at + 1 < end ? byStart[startOf(bytes, at)] : undefined
-    if (wanted !== undefined) found |= bitAt(wanted, bytes, at)
+    if (wanted !== undefined) found |= bitAt(wanted, bytes, at, end)
     at = valueEnd(bytes, at, end) + 1
   }
   return at > end ? found | SCAN.unclosed : found
@@ -93,8 +92,9 @@ function startOf(bytes: Uint8Array, at: number): number {
   return bytes[at]! + bytes[at + 1]!
 }
 
-function bitAt(wanted: readonly Wanted[], bytes: Uint8Array, at: number): number {
+function bitAt(wanted: readonly Wanted[], bytes: Uint8Array, at: number, end: number): number {
   for (const { bytes: name, bit } of wanted) {
+    if (at + name.length >= end) continue
     let i = 0
     while (i < name.length && bytes[at + i] === name[i]) i++
     if (i === name.length && bytes[at + i] === NAME_END) return bit

@@ -172,15 +172,18 @@ export const INTERNAL_PROPERTIES: ReadonlySet<string> = new Set([
 export function encodeProperties(entries: Iterable<readonly [string, string]>): Buffer {
   let text = ''
   for (const [name, value] of entries) {
-    if (name === '' || hasSeparator(name) || hasSeparator(value)) {
-      throw new BrokerError(
-        'MESSAGE_INVALID',
-        `the property ${JSON.stringify(name.slice(0, 64))} has an empty name or a character U+0001 or U+0002`,
-      )
-    }
+    checkProperty(name, value)
     if (value !== '') text += `${name}\u0001${value}\u0002`
   }
   return Buffer.from(text, 'utf8')
+}
+
+function checkProperty(name: string, value: string): void {
+  if (name !== '' && !hasSeparator(name) && !hasSeparator(value)) return
+  throw new BrokerError(
+    'MESSAGE_INVALID',
+    `the property ${JSON.stringify(name.slice(0, 64))} has an empty name or a character U+0001 or U+0002`,
+  )
 }
 
 export const hasSeparator = (text: string): boolean =>
@@ -221,6 +224,12 @@ export function findProperty(
   start = 0,
   end = bytes.length,
 ): string | undefined {
+  const at = valueStart(bytes, name, start, end)
+  return at === -1 ? undefined : textOf(bytes, at, valueEnd(bytes, at, end))
+}
+
+/** Where the value of the ASCII-named property begins, which is not empty; -1: there is none. */
+export function valueStart(bytes: Uint8Array, name: string, start: number, end: number): number {
   const length = name.length
   const first = name.charCodeAt(0)
   for (let at = start; at + length + 1 < end; at = valueEnd(bytes, at, end) + 1) {
@@ -229,10 +238,9 @@ export function findProperty(
     while (i < length && bytes[at + i] === name.charCodeAt(i)) i++
     if (i < length) continue
     const from = at + length + 1
-    const stop = valueEnd(bytes, from, end)
-    if (stop > from) return textOf(bytes, from, stop)
+    if (from < end && bytes[from] !== VALUE_END) return from
   }
-  return undefined
+  return -1
 }
 
 /** Where the next VALUE_END is, or the end; four bytes at a time. */
@@ -272,7 +280,10 @@ function textOf(bytes: Uint8Array, start: number, end: number): string {
   return text
 }
 
-/** The same bytes with a trailing separator, followed by `added`; `removed` names are dropped. */
+/**
+ * The same bytes with a trailing separator, followed by `added`; `removed` names are dropped.
+ * @throws BrokerError MESSAGE_INVALID for one of `added`, not for what is there
+ */
 export function editProperties(
   bytes: Uint8Array,
   added: Iterable<readonly [string, string]>,
@@ -280,8 +291,15 @@ export function editProperties(
 ): Buffer {
   const properties = decodeProperties(bytes)
   for (const name of removed) properties.delete(name)
-  for (const [name, value] of added) properties.set(name, value)
-  return encodeProperties(properties)
+  for (const [name, value] of added) {
+    checkProperty(name, value)
+    properties.set(name, value)
+  }
+  let text = ''
+  for (const [name, value] of properties) {
+    if (value !== '') text += `${name}\u0001${value}\u0002`
+  }
+  return Buffer.from(text, 'utf8')
 }
 
 /** The same bytes, each property closed, without those of the given names; never throws. */

@@ -7,7 +7,7 @@
 //  76 i64 preparedPosition   84 i32 bodyLength, body
 //   . i8 (version 1) or i16 (version 2) topicLength, topic   . i16 propertiesLength, properties
 import { BrokerError } from '../errors.ts'
-import { getI32, getU16, getU32, getU64, putU16, setU64, viewOf } from './bytes.ts'
+import { copyBytes, getI32, getU16, getU32, getU64, putU16, setU64, viewOf } from './bytes.ts'
 import { crc32 } from './crc32.ts'
 import type { Host } from './host.ts'
 import { type LogPosition, logPosition, type QueueOffset, queueOffset } from './positions.ts'
@@ -68,6 +68,8 @@ export interface RecordDraft {
   readonly uniqueKey?: WrittenProperty | undefined
   /** Further ones behind them; begins with a separator where `properties` does not end with one. */
   readonly brokerProperties?: Uint8Array | undefined
+  /** Of a parked record, behind all others: how it waits. */
+  readonly waiting?: WrittenProperty | undefined
   readonly encoded?: undefined
 }
 
@@ -82,7 +84,25 @@ export interface EncodedRecord {
   readonly dueMs?: undefined
 }
 
-export type NewRecord = RecordDraft | EncodedRecord
+/**
+ * A message that is in memory as the record of another topic: its body, and the body's checksum,
+ * are written as they are there. The bytes are read within the call that appends it.
+ */
+export interface RecordCopy {
+  readonly topic: string
+  readonly queueId: number
+  readonly sysFlag: number
+  readonly preparedPosition: number
+  /** The other record begins at `start`; the properties of this one are in there. */
+  readonly copied: Buffer
+  readonly start: number
+  readonly propertiesStart: number
+  readonly propertiesEnd: number
+  readonly encoded?: undefined
+  readonly dueMs?: undefined
+}
+
+export type NewRecord = RecordDraft | RecordCopy | EncodedRecord
 
 export interface RecordPlace {
   readonly queueOffset: number
@@ -95,11 +115,20 @@ export interface RecordPlace {
 export function recordBytes(draft: NewRecord, topicBytes = draft.topic.length): number {
   if (draft.encoded !== undefined) return draft.size
   const wide = topicBytes > TOPIC_BYTES_V1_MAX ? 1 : 0
-  return RECORD_FIXED_BYTES + wide + draft.body.length + topicBytes + propertiesBytes(draft)
+  const body = 'copied' in draft ? bodyBytesAt(draft.copied, draft.start) : draft.body.length
+  return RECORD_FIXED_BYTES + wide + body + topicBytes + propertiesBytes(draft)
 }
 
-export const propertiesBytes = (draft: RecordDraft): number =>
-  draft.properties.length + (draft.uniqueKey?.length ?? 0) + (draft.brokerProperties?.length ?? 0)
+export const propertiesBytes = (draft: RecordDraft | RecordCopy): number =>
+  'copied' in draft
+    ? draft.propertiesEnd - draft.propertiesStart
+    : draft.properties.length +
+      (draft.uniqueKey?.length ?? 0) +
+      (draft.brokerProperties?.length ?? 0) +
+      (draft.waiting?.length ?? 0)
+
+/** Of the body of the record that starts there. */
+const bodyBytesAt = (bytes: Buffer, start: number): number => getI32(bytes, start + BODY_AT - 4)
 
 /**
  * Encodes at `target[at...]` and returns the record's size. Topic names are ASCII but for light
@@ -112,7 +141,8 @@ export function writeRecord(
   place: RecordPlace,
 ): number {
   const view = viewOf(target)
-  if (draft.encoded === undefined) writeContent(target, at, draft, view)
+  if ('copied' in draft) copyContent(target, at, draft, view)
+  else if (draft.encoded === undefined) writeContent(target, at, draft, view)
   else draft.encoded.copy(target, at, draft.start, draft.start + draft.size)
   setU64(view, at + QUEUE_OFFSET_AT, place.queueOffset)
   setU64(view, at + 28, place.position)
@@ -139,10 +169,9 @@ export function encodeRecords(drafts: readonly RecordDraft[]): EncodedRecord[] {
 }
 
 function writeContent(target: Buffer, at: number, draft: RecordDraft, view: DataView): void {
-  const { topic, body, properties, uniqueKey, brokerProperties } = draft
-  const wide = topic.length > TOPIC_BYTES_V1_MAX
+  const { topic, body, properties, uniqueKey, brokerProperties, waiting } = draft
   view.setInt32(at, recordBytes(draft))
-  view.setUint32(at + 4, wide ? RECORD_MAGIC_V2 : RECORD_MAGIC_V1)
+  view.setUint32(at + 4, topic.length > TOPIC_BYTES_V1_MAX ? RECORD_MAGIC_V2 : RECORD_MAGIC_V1)
   view.setInt32(at + 8, crc32(body) & CRC_MASK)
   view.setInt32(at + 12, draft.queueId)
   view.setInt32(at + 16, draft.flag)
@@ -154,17 +183,7 @@ function writeContent(target: Buffer, at: number, draft: RecordDraft, view: Data
   setU64(view, at + 76, draft.preparedPosition)
   view.setInt32(at + 84, body.length)
   target.set(body, at + BODY_AT)
-  let next = at + BODY_AT + body.length
-  if (wide) {
-    putU16(target, next, topic.length)
-    next += 2
-  } else {
-    target[next] = topic.length
-    next += 1
-  }
-  // A call into Node costs more than these few bytes.
-  for (let i = 0; i < topic.length; i++) target[next + i] = topic.charCodeAt(i)
-  next += topic.length
+  let next = putTopic(target, at + BODY_AT + body.length, topic)
   putU16(target, next, propertiesBytes(draft))
   next += 2
   target.set(properties, next)
@@ -173,7 +192,40 @@ function writeContent(target: Buffer, at: number, draft: RecordDraft, view: Data
     uniqueKey.write(target, next)
     next += uniqueKey.length
   }
-  if (brokerProperties !== undefined) target.set(brokerProperties, next)
+  if (brokerProperties !== undefined) {
+    target.set(brokerProperties, next)
+    next += brokerProperties.length
+  }
+  waiting?.write(target, next)
+}
+
+function copyContent(target: Buffer, at: number, draft: RecordCopy, view: DataView): void {
+  const { copied, start, topic, propertiesStart, propertiesEnd } = draft
+  const bodyEnd = start + BODY_AT + bodyBytesAt(copied, start)
+  copyBytes(target, at, copied, start, bodyEnd)
+  view.setInt32(at, recordBytes(draft))
+  view.setUint32(at + 4, topic.length > TOPIC_BYTES_V1_MAX ? RECORD_MAGIC_V2 : RECORD_MAGIC_V1)
+  view.setInt32(at + 12, draft.queueId)
+  view.setInt32(at + SYS_FLAG_AT, draft.sysFlag)
+  setU64(view, at + 76, draft.preparedPosition)
+  const next = putTopic(target, at + bodyEnd - start, topic)
+  putU16(target, next, propertiesEnd - propertiesStart)
+  copyBytes(target, next + 2, copied, propertiesStart, propertiesEnd)
+}
+
+/** With its length before it. @returns where it ends */
+function putTopic(target: Buffer, at: number, topic: string): number {
+  let next = at
+  if (topic.length > TOPIC_BYTES_V1_MAX) {
+    putU16(target, next, topic.length)
+    next += 2
+  } else {
+    target[next] = topic.length
+    next += 1
+  }
+  // A call into Node costs more than these few bytes.
+  for (let i = 0; i < topic.length; i++) target[next + i] = topic.charCodeAt(i)
+  return next + topic.length
 }
 
 /**

@@ -3,11 +3,10 @@
 // not write an old value behind a newer one.
 import type { Clock } from '../clock.ts'
 import { BrokerError, isUnconfirmed, Unconfirmed } from '../errors.ts'
-import { roundsText } from '../model/due-rounds.ts'
 import { SCAN, scanProperties } from '../model/message-scan.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, queueOffset } from '../model/positions.ts'
-import { editProperties, PROPERTY, VALUE_END } from '../model/properties.ts'
+import { editProperties, PROPERTY } from '../model/properties.ts'
 import { type NewRecord, type RecordDraft, recordBytes } from '../model/record.ts'
 import type { Appending, CommitLog } from './log/commit-log.ts'
 import type {
@@ -23,14 +22,13 @@ import type { ConsumeQueue } from './views/consume-queue.ts'
 import { dueTime } from './views/due-index.ts'
 import { type FiredNote, type Note, noteDraft, noteSubject } from './views/notes.ts'
 import type { ViewKeeper } from './views/view-keeper.ts'
+import { WaitingTexts, waitingProperties } from './waiting.ts'
 
 /**
  * Entries that wait to be written to the views; beyond it appends are refused: the views' disk is
  * stuck.
  */
 const UNSAVED_ENTRIES_MAX = 4_000_000
-
-const NO_BYTES = Buffer.alloc(0)
 
 export class Appender {
   readonly #commitLog: CommitLog
@@ -251,15 +249,12 @@ function distancesOf(messages: readonly StoreMessage[]): readonly number[] {
 const drafted = (message: StoreMessage): NewRecord =>
   message.dueMs === undefined ? message : parked(message, message.dueMs)
 
+const waitingTexts = new WaitingTexts()
+
 /** A parked message says in its own properties where it goes and when, so that replay finds out. */
-function parked(draft: StoreDraft, dueMs: number): RecordDraft {
-  const added: [string, string][] = [[PROPERTY.dueMs, String(dueTime(dueMs))]]
-  if (draft.topic !== SCHEDULE_TOPIC) {
-    added.push([PROPERTY.realTopic, draft.topic], [PROPERTY.realQueueId, String(draft.queueId)])
-  }
-  const { properties: given, brokerProperties, dueKind, rounds } = draft
-  if (dueKind !== undefined) added.push([PROPERTY.dueKind, dueKind])
-  if (rounds !== undefined) added.push([PROPERTY.dueRounds, roundsText(rounds)])
+function parked(draft: StoreDraft, timeMs: number): RecordDraft {
+  const dueMs = dueTime(timeMs)
+  const { properties: given, brokerProperties } = draft
   // Nearly every new one has none of these yet.
   if (draft.topic !== SCHEDULE_TOPIC && (scanProperties(given) & SCAN.waiting) === 0) {
     return {
@@ -274,27 +269,14 @@ function parked(draft: StoreDraft, dueMs: number): RecordDraft {
       body: draft.body,
       properties: given,
       uniqueKey: draft.uniqueKey,
-      brokerProperties: behind(given, brokerProperties, added),
+      brokerProperties,
+      waiting: waitingTexts.of(draft, dueMs),
     }
   }
   const all = brokerProperties === undefined ? given : Buffer.concat([given, brokerProperties])
+  const added: [string, string][] = [[PROPERTY.dueMs, String(dueMs)], ...waitingProperties(draft)]
   const properties = editProperties(all, added)
   return { ...draft, topic: SCHEDULE_TOPIC, queueId: 0, properties, brokerProperties: undefined }
-}
-
-/** `first` and `added` as they are written behind other properties; all of it is ASCII. */
-function behind(
-  properties: Uint8Array,
-  first: Uint8Array = NO_BYTES,
-  added: readonly (readonly [string, string])[],
-): Buffer {
-  const before = first.length > 0 ? first : properties
-  let text = before.length === 0 || before[before.length - 1] === VALUE_END ? '' : '\u0002'
-  for (const [name, value] of added) text += `${name}\u0001${value}\u0002`
-  const bytes = Buffer.allocUnsafe(first.length + text.length)
-  bytes.set(first)
-  bytes.latin1Write(text, first.length)
-  return bytes
 }
 
 const viewsStuck = (): BrokerError =>

@@ -16,7 +16,7 @@ import { Follower } from './follower.ts'
 import type { CommitLog, FlushMode } from './log/commit-log.ts'
 import type { FrameBatch } from './log/following.ts'
 import { showStore } from './numbers.ts'
-import { findParked, parkedOfLate } from './parked.ts'
+import { copyParked, findParked } from './parked.ts'
 import { Reader } from './reader.ts'
 import type { Replication } from './replication.ts'
 import { Retention, type RetentionLimits } from './retention.ts'
@@ -390,11 +390,11 @@ export class LogStore implements MessageStore {
     return this.views.due.nextDueMs
   }
 
-  parked(position: LogPosition): Parked | Promise<Parked | undefined> {
-    return parkedOfLate(this.views, this.#commitLog, position) ?? this.#parkedAt(position)
+  copyParked(position: LogPosition, target: Buffer, at: number): DueEntry | undefined {
+    return copyParked(this.views, this.#commitLog, position, target, at)
   }
 
-  async #parkedAt(position: LogPosition): Promise<Parked | undefined> {
+  async parked(position: LogPosition): Promise<Parked | undefined> {
     const views = this.views
     const readAt = async (at: LogPosition) => this.readAt(at)
     const find = (views: Views) => findParked(views, position, readAt, this.#searches)

@@ -12,30 +12,36 @@ import { dueTime } from './views/due-index.ts'
 import { placeHash } from './views/queue-table.ts'
 import type { Views } from './views/views.ts'
 
-const sizeRoom = Buffer.alloc(4)
-
-/** What waits at the place and is in memory; what is not, or waits no longer, takes a search. */
-export function parkedOfLate(
+/** Copies what waits at the place and is in memory, where there is room for it. */
+export function copyParked(
   { due }: Views,
   log: CommitLog,
   place: LogPosition,
-): Parked | undefined {
-  if (!log.copyTail(sizeRoom, 0, place, sizeRoom.length)) return undefined
-  const size = getI32(sizeRoom, 0)
-  if (size < RECORD_FIXED_BYTES || size > log.end - place) return undefined
-  const bytes = Buffer.allocUnsafe(size)
-  if (!log.copyTail(bytes, 0, place, size)) return undefined
+  target: Buffer,
+  at: number,
+): DueEntry | undefined {
+  const head = log.lendTail(place, RECORD_FIXED_BYTES)
+  if (head === undefined) return undefined
+  const size = getI32(head.bytes, place - head.base)
+  if (size < RECORD_FIXED_BYTES || size > target.length - at) return undefined
+  const part = log.lendTail(place, size)
+  if (part === undefined) return undefined
+  const start = place - part.base
   // Any bytes may stand there, but an entry leads to nothing but the beginning of a record.
-  if (checkRecord(bytes, 0, size, false) !== size) return undefined
-  const record = new RecordView(bytes)
-  const dueMs = due.dueMsOf(place) ?? dueTime(Number(record.property(PROPERTY.dueMs)))
-  return due.isNear(dueMs, place) ? { record, entry: { dueMs, position: place } } : undefined
+  if (checkRecord(part.bytes, start, start + size, false) !== size) return undefined
+  part.bytes.copy(target, at, start, start + size)
+  const youngMs = due.youngDueMs(place)
+  if (youngMs !== undefined) return { dueMs: youngMs, position: place }
+  const dueMs = due.savingDueMs(place) ?? firstDueMs(new RecordView(target, at))
+  return due.isNear(dueMs, place) ? { dueMs, position: place } : undefined
 }
+
+const firstDueMs = (record: RecordView): number => dueTime(Number(record.property(PROPERTY.dueMs)))
 
 /** Under which the record waits; undefined: it is done. @throws ViewsDamaged */
 export function entryOf({ due }: Views, record: RecordView): DueEntry | undefined {
   const { position } = record
-  const firstMs = dueTime(Number(record.property(PROPERTY.dueMs)))
+  const firstMs = firstDueMs(record)
   if (due.has(firstMs, position)) return { dueMs: firstMs, position }
   const rounds = roundsOf(record)
   if (rounds === undefined) return undefined

@@ -4,7 +4,7 @@
 import type { DueRounds } from '../model/due-rounds.ts'
 import type { Host } from '../model/host.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
-import type { EncodedRecord, RecordDraft, RecordView } from '../model/record.ts'
+import type { EncodedRecord, RecordCopy, RecordDraft, RecordView } from '../model/record.ts'
 import type { DamagedRange, FlushMode } from './log/commit-log.ts'
 import type { Replication } from './replication.ts'
 
@@ -73,7 +73,7 @@ export interface StoreDraft extends RecordDraft {
   readonly rounds?: DueRounds | undefined
 }
 
-export type StoreMessage = StoreDraft | EncodedRecord
+export type StoreMessage = StoreDraft | RecordCopy | EncodedRecord
 
 export interface Appended {
   readonly position: LogPosition
@@ -169,7 +169,7 @@ export interface MessageStore {
   /**
    * Newest first, one at least whatever its size. Keys and unique ids (KEYS, UNIQ_KEY) share one
    * index, exact by topic and key. Of SCHEDULE_TOPIC: parked messages by their unique ids, also
-   * those that wait no longer.
+   * those that wait no longer, but none that waits in rounds.
    */
   findByKey(
     topic: string,
@@ -205,9 +205,14 @@ export interface MessageStore {
   nextDueMs(): number | undefined
   /**
    * What was parked at the position, or the newest copy of it; undefined: nothing, or it is gone.
-   * At once from memory while it waits and is young, else later.
    */
-  parked(position: LogPosition): Parked | Promise<Parked | undefined>
+  parked(position: LogPosition): Promise<Parked | undefined>
+  /**
+   * Copies what waits at the position from memory to `target[at...]`.
+   * @returns its entry; undefined: it is not in memory, there is no room for it, or it waits no
+   * longer: `parked` says which
+   */
+  copyParked(position: LogPosition, target: Buffer, at: number): DueEntry | undefined
   /**
    * Entries for matching records exist from the next append on, in queue 0 of
    * `lightQueueTopic(filter, durable)`: a durable and a live queue of one filter are two queues.

@@ -126,6 +126,28 @@ test('a view reads every field of a record', (t) => {
   t.deepEqual(view.storeHost, { ip: 0x7f000001, port: 10_911 })
 })
 
+test('a copy of a record is what its message makes under the other topic', (t) => {
+  const place = { queueOffset: 7, position: 9, storeTimestamp: 3, storeHost: NO_HOST }
+  const topics = ['U', 'u'.repeat(300)]
+  for (const topic of topics) {
+    for (const body of ['', 'x', 'y'.repeat(500)]) {
+      const bytes = Buffer.alloc(2000, 1)
+      const other = { ...draft, body: Buffer.from(body), flag: 5, reconsumeTimes: 2 }
+      writeRecord(bytes, 20, other, place)
+      const { propertiesStart, propertiesEnd } = new RecordView(bytes, 20)
+      const changed = { topic, queueId: 3, sysFlag: 8, preparedPosition: 77 }
+      const properties = { propertiesStart, propertiesEnd: propertiesEnd - 1 }
+      const copy = { ...changed, copied: bytes, start: 20, ...properties }
+      const expected = { ...other, ...changed, properties: draft.properties.subarray(0, -1) }
+      const [target, wanted] = [Buffer.alloc(2000), Buffer.alloc(2000)]
+      const size = writeRecord(target, 10, copy, place)
+      t.is(size, writeRecord(wanted, 10, expected, place))
+      t.is(size, recordBytes(copy))
+      t.deepEqual(target, wanted)
+    }
+  }
+})
+
 test("tag hashes are Java's", (t) => {
   t.is(tagHash('TagA'), 2_598_919)
   t.is(tagHash('中文'), 646_394)

@@ -1,5 +1,6 @@
 import test from 'ava'
 import { roundsOf } from '../../src/model/due-rounds.ts'
+import { logPosition } from '../../src/model/positions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import {
   checkRetention,
@@ -33,6 +34,59 @@ test('a parked message that was put off is moved as it waits by then, and found 
   t.deepEqual(roundsOf(found!.record), { periodMs: HOUR_MS, round: 5, firstPlace: first!.position })
   await store.append({ messages: [], fired: [found!.entry!] })
   t.is((await store.parked(first!.position))!.entry, undefined)
+})
+
+/** Times of as many digits as the clock has, of fewer and of more. */
+const TIMES = [0, 999_999_999_999, 1_000_000_000_000, 1_700_000_000_007, 9_999_999_999_999, 1e13]
+
+test('how a parked message waits is said behind its own properties', async (t) => {
+  const store = await openSmall(t, await tempDir(t), new FakeClock())
+  const rounds = { periodMs: HOUR_MS, round: 2 }
+  const ways = [{}, { dueKind: 'half' }, { dueKind: 'half', rounds }, { dueKind: 'other', rounds }]
+  const own = [
+    { properties: Buffer.from('a\u0001b'), brokerProperties: undefined },
+    { properties: Buffer.from('a\u0001b\u0002'), brokerProperties: undefined },
+    { properties: Buffer.from('a\u0001b'), brokerProperties: Buffer.from('\u0002c\u0001d\u0002') },
+    { properties: Buffer.alloc(0), brokerProperties: undefined },
+  ]
+  const drafts = [...TIMES, ...TIMES].flatMap((dueMs) =>
+    ways.flatMap((way) =>
+      own.flatMap((said) =>
+        [0, 12].map((queueId) => draft('T', 'parked', { queueId, dueMs, ...way, ...said })),
+      ),
+    ),
+  )
+  for (const parked of drafts) {
+    const [appended] = await store.append({ messages: [parked] })
+    const { record, entry } = (await store.parked(appended!.position))!
+    const { queueId, dueMs, dueKind, properties, brokerProperties, ...way } = parked
+    t.is(entry?.dueMs, dueMs)
+    t.deepEqual(
+      [...record.properties()],
+      Object.entries({
+        ...(properties.length > 0 && { a: 'b' }),
+        ...(brokerProperties && { c: 'd' }),
+        ...{ TIMER_OUT_MS: String(dueMs), REAL_TOPIC: 'T', REAL_QID: String(queueId) },
+        ...(dueKind && { __DUE_KIND: dueKind }),
+        ...(way.rounds && { __DUE_ROUNDS: `${HOUR_MS} 2` }),
+      }),
+    )
+  }
+})
+
+test('a parked message is copied from memory while it waits, where there is room', async (t) => {
+  const store = await openSmall(t, await tempDir(t), new FakeClock())
+  const [first] = await store.append({ messages: [draft('T', 'parked', { dueMs: 5 })] })
+  const { position } = first!
+  const { record, entry } = (await store.parked(position))!
+  const target = Buffer.alloc(1000)
+  t.deepEqual(store.copyParked(position, target, 10), entry)
+  t.deepEqual(target.subarray(10, 10 + record.size), Buffer.from(record.bytes))
+  t.is(store.copyParked(position, target, 1001 - record.size), undefined)
+  t.is(store.copyParked(logPosition(position + 1), target, 0), undefined)
+  t.is(store.copyParked(logPosition(position + 1e6), target, 0), undefined)
+  await store.append({ messages: [], fired: [entry!] })
+  t.is(store.copyParked(position, target, 0), undefined)
 })
 
 test('what ends a parked message while it is put off ends it', async (t) => {

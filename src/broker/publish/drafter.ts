@@ -11,12 +11,14 @@ import { SCAN, SPECIAL, scanProperties } from '../../model/message-scan.ts'
 import { checkTopicName, groupOfTopic, isRetryTopic } from '../../model/names.ts'
 import { queueOfKey } from '../../model/ordering-key.ts'
 import {
+  asBuffer,
   BROKER_PROPERTIES,
   decodeProperties,
   editProperties,
-  findProperty,
   PROPERTY,
   RETRY_PROPERTIES,
+  valueEnd,
+  valueStart,
   withoutProperties,
 } from '../../model/properties.ts'
 import { SYS_FLAG, type WrittenProperty } from '../../model/record.ts'
@@ -62,6 +64,8 @@ export interface Batch extends Dispatching {
   deadLetters: number
   /** Ids of transactions by the index of their half message. */
   halves: Map<number, string> | undefined
+  /** When its first half message was taken. */
+  nowMs: number | undefined
   /** Properties scanned last, and what was found: all messages of an MQTT topic have one array. */
   scanned: Uint8Array | undefined
   found: number
@@ -79,6 +83,7 @@ export const emptyBatch = (riding: Riding | undefined, isTogether = false): Batc
   retries: 0,
   deadLetters: 0,
   halves: undefined,
+  nowMs: undefined,
   scanned: undefined,
   found: 0,
   dispatches: 0,
@@ -292,16 +297,19 @@ export class Drafter {
   #half(draft: StoreDraft, found: number, batch: Batch): StoreDraft {
     if (batch.isTogether) throw halfInBatch()
     const { properties, topic } = draft
-    const id = findProperty(properties, PROPERTY.uniqueKey)!
+    const idAt = valueStart(properties, PROPERTY.uniqueKey, 0, properties.length)
+    const idEnd = idAt === -1 ? -1 : valueEnd(properties, idAt, properties.length)
     // The committed message has it twice.
-    const idBytes = Buffer.byteLength(id)
+    const idBytes = idEnd - idAt
     const room = PROPERTIES_BYTES_MAX - HALF_PROPERTIES_BYTES - topic.length - idBytes
     if (properties.length > room) throw propertiesTooLarge(properties, room)
     const { clock, options } = this.#parts
     const own = this.#own.behind(properties, room)
-    const half = halfDraft(draft, own, found, clock.now(), options)
+    batch.nowMs ??= clock.now()
+    const half = halfDraft(draft, own, found, batch.nowMs, options)
     batch.hasParked = true
     batch.halves ??= new Map()
+    const id = idAt === -1 ? '' : asBuffer(properties).utf8Slice(idAt, idEnd)
     batch.halves.set(batch.drafts.length, id)
     return half
   }

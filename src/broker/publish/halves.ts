@@ -2,7 +2,7 @@
 // of its own kind, due when its producer is to be asked for the first time, and waits on in rounds
 // of checks. Pure.
 import { BrokerError } from '../../errors.ts'
-import { partOf } from '../../model/bytes.ts'
+import { copyBytes, partOf } from '../../model/bytes.ts'
 import { type DueRounds, parseRounds, roundAt, roundsOf } from '../../model/due-rounds.ts'
 import type { Host } from '../../model/host.ts'
 import { SCAN, scanProperties, WAITING_PROPERTIES } from '../../model/message-scan.ts'
@@ -13,35 +13,47 @@ import {
   editProperties,
   encodeProperties,
   findProperty,
+  hasSeparator,
+  NAME_END,
   PROPERTY,
   VALUE_END,
+  valueEnd,
+  valueStart,
   withoutProperties,
 } from '../../model/properties.ts'
-import { draftOf, type RecordView, recordBytes, SYS_FLAG, writeRecord } from '../../model/record.ts'
+import {
+  draftOf,
+  type RecordCopy,
+  type RecordView,
+  recordBytes,
+  SYS_FLAG,
+  writeRecord,
+} from '../../model/record.ts'
 import type { DueEntry, StoreDraft } from '../../store/store.ts'
 import type { BrokerOptions } from '../options.ts'
 import { deliveryTime, withKnownLevel } from './delay.ts'
-
-export const HALF = 'half'
+import { HALF, HalfWaits } from './half-waits.ts'
 
 /** Where its producer knows it to be. */
 export const placeOf = (record: RecordView): LogPosition =>
   roundsOf(record)?.firstPlace ?? record.position
 
-/** Whatever its producer says of a prepared message. */
-export const isPrepared = (properties: Uint8Array): boolean =>
-  findProperty(properties, PROPERTY.transactionPrepared)?.toLowerCase() === 'true'
+/** Whatever its producer says of a prepared message: "true" in any case. */
+export function isPrepared(properties: Uint8Array): boolean {
+  const { length } = properties
+  const at = valueStart(properties, PROPERTY.transactionPrepared, 0, length)
+  if (at === -1 || valueEnd(properties, at, length) !== at + TRUE.length) return false
+  for (let i = 0; i < TRUE.length; i++) {
+    if ((properties[at + i]! | LOWER_CASE) !== TRUE.charCodeAt(i)) return false
+  }
+  return true
+}
 
-/** The first of them that a new half message is parked with. */
-const WAITING_FROM = Buffer.from(`\u0002${PROPERTY.dueMs}\u0001`)
-const REAL_TOPIC = Buffer.from(`\u0002${PROPERTY.realTopic}\u0001`)
-const REAL_QUEUE = Buffer.from(`\u0002${PROPERTY.realQueueId}\u0001`)
-const ROUNDS = Buffer.from(
-  `\u0002${PROPERTY.dueKind}\u0001${HALF}\u0002${PROPERTY.dueRounds}\u0001`,
-)
-const BLANK = Buffer.from(' ')
-const ID_NAME = `${PROPERTY.transactionId}\u0001`
-const NO_BYTES = Buffer.alloc(0)
+const TRUE = 'true'
+/** Of an ASCII letter. */
+const LOWER_CASE = 0x20
+
+const ID_NAME = Buffer.from(`${PROPERTY.transactionId}\u0001`)
 /** The topic of the given up keeps where the message was to go, as with Apache's broker. */
 const WAITED: ReadonlySet<string> = new Set([PROPERTY.dueMs, PROPERTY.dueKind, PROPERTY.dueRounds])
 
@@ -108,55 +120,12 @@ export interface Half {
   /** Of the record, before anything was put off. */
   readonly dueMs: number
   readonly rounds: DueRounds
-  /** Of the message alone. */
-  readonly own: Uint8Array
+  /** The properties of the message alone are `bytes[ownStart, ownEnd)`. */
+  readonly bytes: Buffer
+  readonly ownStart: number
+  readonly ownEnd: number
   /** What `scanProperties` finds in them. */
   readonly found: number
-}
-
-/** Values between constants. */
-class WaitingReader {
-  #bytes: Buffer = NO_BYTES
-  /** -1: something else stood where a constant was expected. */
-  #at = 0
-
-  start(bytes: Buffer, at: number): void {
-    this.#bytes = bytes
-    this.#at = at
-  }
-
-  /** Behind the constant, to the next separator or blank. */
-  text(constant: Buffer): string {
-    const from = this.#skip(constant)
-    return from === -1 ? '' : this.#bytes.latin1Slice(from, this.#at)
-  }
-
-  number(constant: Buffer): number {
-    const from = this.#skip(constant)
-    let value = 0
-    for (let i = from; i >= 0 && i < this.#at; i++) value = value * 10 + this.#bytes[i]! - 48
-    return value
-  }
-
-  /** All that was expected was there, and the last separator ends here. */
-  isAt(end: number): boolean {
-    return this.#at === end - 1 && this.#bytes[this.#at] === VALUE_END
-  }
-
-  #skip(constant: Buffer): number {
-    const bytes = this.#bytes
-    const from = this.#at
-    if (from === -1) return -1
-    for (let i = 0; i < constant.length; i++) {
-      if (bytes[from + i] === constant[i]) continue
-      this.#at = -1
-      return -1
-    }
-    let at = from + constant.length
-    while (at < bytes.length && bytes[at] !== VALUE_END && bytes[at] !== BLANK[0]) at++
-    this.#at = at
-    return from + constant.length
-  }
 }
 
 /** undefined: the record is no half message. */
@@ -166,24 +135,18 @@ export function halfOf(record: RecordView): Half | undefined {
 
 /** As the store parks a new one: how it waits stands behind all that its message has. */
 function youngHalf(record: RecordView): Half | undefined {
-  const { bytes, propertiesStart, propertiesEnd } = record
-  const at = bytes.lastIndexOf(WAITING_FROM, propertiesEnd - WAITING_FROM.length)
-  if (at < propertiesStart) return undefined
-  const own = partOf(bytes, propertiesStart, at + 1)
-  const found = scanProperties(own)
+  const { bytes, propertiesStart: ownStart } = record
+  const wait = waits.read(bytes, ownStart, record.propertiesEnd)
+  if (wait === undefined) return undefined
+  const { topic, rounds } = wait
+  const { ownEnd, dueMs, queueId } = waits
+  const found = scanProperties(bytes, ownStart, ownEnd)
   if ((found & SCAN.waiting) !== 0) return undefined
-  waiting.start(bytes, at)
-  const dueMs = waiting.number(WAITING_FROM)
-  const topic = waiting.text(REAL_TOPIC)
-  const queueId = waiting.number(REAL_QUEUE)
-  const periodMs = waiting.number(ROUNDS)
-  const round = waiting.number(BLANK)
-  if (!waiting.isAt(propertiesEnd)) return undefined
-  const group = findProperty(own, PROPERTY.producerGroup)
-  return { group, topic, queueId, dueMs, rounds: { periodMs, round }, own, found }
+  const group = findProperty(bytes, PROPERTY.producerGroup, ownStart, ownEnd)
+  return { group, topic, queueId, dueMs, rounds, bytes, ownStart, ownEnd, found }
 }
 
-const waiting = new WaitingReader()
+const waits = new HalfWaits()
 
 function anyHalf(record: RecordView): Half | undefined {
   const properties = record.firstProperties()
@@ -195,7 +158,9 @@ function anyHalf(record: RecordView): Half | undefined {
     queueId: Number(properties.get(PROPERTY.realQueueId)),
     dueMs: Number(properties.get(PROPERTY.dueMs)),
     rounds: parseRounds(properties.get(PROPERTY.dueRounds))!,
-    own,
+    bytes: own,
+    ownStart: 0,
+    ownEnd: own.length,
     found: scanProperties(own),
   }
 }
@@ -203,12 +168,13 @@ function anyHalf(record: RecordView): Half | undefined {
 /** For the topic and queue that its producer named, without any sign of how it waited. */
 export function committedDraft(
   record: RecordView,
-  { topic, dueMs: firstMs, rounds, own, found }: Half,
+  { topic, dueMs: firstMs, rounds, bytes, ownStart, ownEnd, found }: Half,
   queueId: number,
   entry: DueEntry,
   place: LogPosition,
   nowMs: number,
 ): StoreDraft {
+  const own = partOf(bytes, ownStart, ownEnd)
   const delayed = (found & SCAN.delayed) === 0 ? undefined : decodeProperties(own)
   const round = roundAt(firstMs, rounds, entry.dueMs)
   const { sysFlag, body } = record
@@ -224,11 +190,46 @@ export function committedDraft(
     body,
     properties: delayed ? withKnownLevel(own, delayed) : own,
     uniqueKey: undefined,
-    brokerProperties: checkedBytes(own, round),
+    brokerProperties: encodeProperties(checked(own, round)),
     // However long the delay may be by now: it was taken with the half message.
     dueMs: delayed && deliveryTime(delayed, nowMs, Number.POSITIVE_INFINITY),
     dueKind: undefined,
     rounds: undefined,
+  }
+}
+
+/**
+ * The same, for a record in memory that nothing else has any use for: what becomes of its
+ * properties is written over them. undefined: it was checked, is delayed, or has no room for that.
+ */
+export function committedCopy(
+  record: RecordView,
+  { topic, dueMs: firstMs, rounds, bytes, ownStart, ownEnd, found }: Half,
+  queueId: number,
+  entry: DueEntry,
+  place: LogPosition,
+): RecordCopy | undefined {
+  if (bytes !== record.bytes || (found & SCAN.delayed) !== 0) return undefined
+  if (roundAt(firstMs, rounds, entry.dueMs) > 0) return undefined
+  let end = ownEnd
+  const idAt = valueStart(bytes, PROPERTY.uniqueKey, ownStart, ownEnd)
+  if (idAt !== -1) {
+    const idEnd = valueEnd(bytes, idAt, ownEnd)
+    for (let i = idAt; i < idEnd; i++) if (bytes[i] === NAME_END) return undefined
+    if (ownEnd + ID_NAME.length + idEnd + 1 - idAt > record.propertiesEnd) return undefined
+    end = copyBytes(bytes, ownEnd, ID_NAME, 0, ID_NAME.length)
+    end = copyBytes(bytes, end, bytes, idAt, idEnd)
+    bytes[end++] = VALUE_END
+  }
+  return {
+    topic,
+    queueId,
+    sysFlag: record.sysFlag | SYS_FLAG.transactionCommit,
+    preparedPosition: place,
+    copied: bytes,
+    start: record.start,
+    propertiesStart: ownStart,
+    propertiesEnd: end,
   }
 }
 
@@ -263,17 +264,10 @@ export function shownRecord(record: RecordView, round: number, storeHost: Host):
   return bytes
 }
 
-/** Encoded. */
-function checkedBytes(properties: Uint8Array, round: number): Uint8Array {
-  if (round > 0) return encodeProperties(checked(properties, round))
-  const id = findProperty(properties, PROPERTY.uniqueKey)
-  return id === undefined ? NO_BYTES : Buffer.from(`${ID_NAME}${id}\u0002`)
-}
-
 function checked(properties: Uint8Array, round: number): [string, string][] {
   const entries: [string, string][] = []
   const id = findProperty(properties, PROPERTY.uniqueKey)
-  if (id !== undefined) entries.push([PROPERTY.transactionId, id])
+  if (id !== undefined && !hasSeparator(id)) entries.push([PROPERTY.transactionId, id])
   if (round > 0) entries.push([PROPERTY.transactionCheckTimes, String(round)])
   return entries
 }

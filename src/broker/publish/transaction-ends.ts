@@ -1,6 +1,6 @@
 // The ends of half messages. A commit is one append: the message, and the mark that its half is
 // done. The due index is all that is known of halves: one that waits there is open, any other is
-// decided, so a second end changes nothing. Ends of one turn of the event loop share an append.
+// decided, so a second end changes nothing. Ends that came together share an append.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
@@ -10,12 +10,15 @@ import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
 import type { HalfName, TransactionAsker, TransactionEnd } from '../../model/transaction.ts'
-import type { DueEntry, MessageStore, Parked, StoreDraft } from '../../store/store.ts'
+import type { DueEntry, MessageStore, Parked, StoreMessage } from '../../store/store.ts'
 import type { TopicTable } from '../definitions/topics.ts'
 import { APPEND_BYTES_TARGET, type BrokerOptions } from '../options.ts'
 import { type DispatchBudget, dispatchesOf } from './dispatch-budget.ts'
 import type { DueTimer } from './due-timer.ts'
-import { committedDraft, HALF, type Half, halfOf, placeOf } from './halves.ts'
+import { EndGroup, type EndResult } from './end-group.ts'
+import { HALF } from './half-waits.ts'
+import { committedCopy, committedDraft, type Half, halfOf, placeOf } from './halves.ts'
+import { RecordRoom } from './record-room.ts'
 import { type Producers, TransactionChecks } from './transaction-checks.ts'
 
 /** Messages with the id of one that was ended before: producers give each message its own. */
@@ -32,28 +35,14 @@ interface Parts {
   readonly clients: Producers
 }
 
-/** An end on its way into the log. */
-interface HalfEnd {
+/** What becomes of a half message in memory. */
+interface Young {
   readonly entry: DueEntry
   /** undefined: rolled back. */
-  readonly draft: StoreDraft | undefined
-  readonly settle: (error: BrokerError | undefined) => void
-}
-
-/** What becomes of a half message in memory. */
-interface Young extends Omit<HalfEnd, 'settle'> {
+  readonly message: StoreMessage | undefined
   /** Entries that it gets in named light queues. */
   readonly dispatches: number
 }
-
-/** The ends of one turn of the event loop. */
-interface Turn {
-  readonly endings: HalfEnd[]
-  /** All of them are settled. */
-  readonly settled: Promise<void>
-}
-
-type EndResult = BrokerError | undefined
 
 export class TransactionEnds {
   readonly #parts: Parts
@@ -62,11 +51,12 @@ export class TransactionEnds {
   readonly #ending = new Map<LogPosition, Promise<void>>()
   /** The last look for the message of a half that is decided. */
   #looked: Promise<unknown> = Promise.resolve()
-  #turn: Turn | undefined
+  readonly #room: RecordRoom
 
   constructor(parts: Parts) {
     this.#parts = parts
     this.#checks = new TransactionChecks(parts)
+    this.#room = new RecordRoom(parts.options.bodyBytesMax)
     parts.dueTimer.handle(HALF, (record, entry) =>
       this.#ending.has(placeOf(record)) ? 'ending' : this.#checks.onDue(record, entry),
     )
@@ -87,71 +77,79 @@ export class TransactionEnds {
     if (error !== undefined) throw error
   }
 
+  /** Those of half messages that are in memory, as nearly all are, share an append. */
   endAll(ends: readonly TransactionEnd[]): Promise<readonly EndResult[]> {
-    return new Promise((resolve) => {
-      const results = new Array<EndResult>(ends.length)
-      let open = ends.length
-      for (let i = 0; i < ends.length; i++) {
-        this.#end(ends[i]!, (error) => {
-          results[i] = error
-          if (--open === 0) resolve(results)
-        })
+    const results = new Array<EndResult>(ends.length)
+    const waits: Promise<void>[] = []
+    // Apart: on a full disk commits are refused, which are new messages.
+    const groups = { commit: new EndGroup(results), rollback: new EndGroup(results) }
+    for (let i = 0; i < ends.length; i++) {
+      const end = ends[i]!
+      const { position } = end.half
+      const before = this.#ending.get(position)
+      const young = before === undefined ? this.#young(end) : undefined
+      if (young === undefined) {
+        waits.push(this.#endInTurn(end, before, i, results))
+        continue
       }
-      if (open === 0) resolve(results)
-    })
+      const group = groups[end.outcome]
+      group.add(position, i, young)
+      this.#ending.set(position, group.settled)
+      const { dispatches } = young
+      if (dispatches > 0) void this.#parts.dispatchBudget.take(dispatches, group.settled)
+      if (this.#room.used < APPEND_BYTES_TARGET) continue
+      waits.push(...this.#write(groups))
+      groups.commit = new EndGroup(results)
+      groups.rollback = new EndGroup(results)
+    }
+    waits.push(...this.#write(groups))
+    return Promise.all(waits).then(() => results)
   }
 
   /** Ends of one half go one after the other, each behind the one before it. */
-  #end(end: TransactionEnd, settle: (result: EndResult) => void): void {
+  #endInTurn(
+    end: TransactionEnd,
+    before: Promise<void> | undefined,
+    slot: number,
+    results: EndResult[],
+  ): Promise<void> {
     const { position } = end.half
-    const before = this.#ending.get(position)
-    const parked = before === undefined ? this.#parts.store.parked(position) : undefined
-    const isHere = parked !== undefined && !(parked instanceof Promise)
-    const young = isHere ? this.#young(end, parked) : undefined
-    const settled = (error: EndResult): void => {
-      if (this.#ending.get(position) === ending) this.#ending.delete(position)
-      settle(error)
-    }
-    const old = (): Promise<void> => this.#endOld(end)
-    let ending: Promise<void>
-    if (young !== undefined) {
-      const { dispatches, ...half } = young
-      ending = this.#add({ ...half, settle: settled })
-      if (dispatches > 0) void this.#parts.dispatchBudget.take(dispatches, ending)
-    } else {
-      ending = before === undefined ? this.#endOld(end, parked) : before.then(old, old)
-      ending.then(
-        () => settled(undefined),
-        (thrown: unknown) => settled(BrokerError.from(thrown)),
-      )
-    }
+    const ending = (before ?? Promise.resolve())
+      .then(() => this.#endOld(end))
+      .catch((thrown: unknown) => {
+        results[slot] = BrokerError.from(thrown)
+      })
+      .finally(() => {
+        if (this.#ending.get(position) === ending) this.#ending.delete(position)
+      })
     this.#ending.set(position, ending)
+    return ending
   }
 
   /**
-   * Of a half message that is in memory, as nearly all are that are ended: it is ended within the
-   * call. undefined: the longer way says what is the matter, or waits for room.
+   * Of a half message that is in memory: undefined where the longer way says what is the matter, or
+   * waits for room. The message is lent until the next is written.
    */
-  #young(end: TransactionEnd, { record, entry }: Parked): Young | undefined {
+  #young(end: TransactionEnd): Young | undefined {
     const { dueTimer, dispatchBudget } = this.#parts
-    if (entry === undefined || dueTimer.whenEnded(entry) !== undefined) return undefined
+    const { position } = end.half
+    const lent = this.#room.copy(this.#parts.store, position)
+    if (lent === undefined) return undefined
+    const { record, entry } = lent
+    if (dueTimer.whenEnded(entry) !== undefined) return undefined
     const half = halfOf(record)
     if (half === undefined || wrongName(half, record, end) !== undefined) return undefined
-    if (end.outcome === 'rollback') return { entry, draft: undefined, dispatches: 0 }
-    const dispatches = (half.found & SCAN.dispatched) === 0 ? 0 : dispatchesOf(half.own)
+    if (end.outcome === 'rollback') return { entry, message: undefined, dispatches: 0 }
+    const dispatches = (half.found & SCAN.dispatched) === 0 ? 0 : namesOf(half)
     if (dispatches > 0 && !dispatchBudget.hasRoom(dispatches)) return undefined
-    const draft = this.#draft(half, record, entry, end.half.position)
-    return draft && { entry, draft, dispatches }
+    const message = this.#message(half, record, entry, position, true)
+    return message && { entry, message, dispatches }
   }
 
   /** `isRoomTaken`: for the entries of its message in named light queues. */
-  async #endOld(
-    end: TransactionEnd,
-    first?: Parked | Promise<Parked | undefined>,
-    isRoomTaken = false,
-  ): Promise<void> {
+  async #endOld(end: TransactionEnd, isRoomTaken = false): Promise<void> {
     const { position } = end.half
-    const parked = await this.#parked(position, first)
+    const parked = await this.#parked(position)
     const half = parked && halfOf(parked.record)
     if (half === undefined) throw noHalf('Find prepared transaction message failed')
     const { record, entry } = parked!
@@ -160,111 +158,79 @@ export class TransactionEnds {
     if (entry === undefined) return this.#endAgain(record, position, end.outcome)
     const isDispatched = end.outcome === 'commit' && (half.found & SCAN.dispatched) !== 0
     if (isDispatched && !isRoomTaken) {
-      const again = (): Promise<void> => this.#endOld(end, undefined, true)
-      return this.#parts.dispatchBudget.within(dispatchesOf(half.own), again)
+      const again = (): Promise<void> => this.#endOld(end, true)
+      return this.#parts.dispatchBudget.within(namesOf(half), again)
     }
-    const draft =
-      end.outcome === 'rollback' ? undefined : this.#draft(half, record, entry, position)
-    await this.#append(entry, draft)
-    if (end.outcome === 'rollback' || draft !== undefined) return
+    if (end.outcome === 'rollback') return this.#append(entry, undefined)
+    const message = this.#message(half, record, entry, position, false)
+    await this.#append(entry, message)
+    if (message !== undefined) return
     throw new BrokerError(
       'TOPIC_NOT_FOUND',
       `the topic '${half.topic}' of the half message was deleted, and its message with it`,
     )
   }
 
-  /** The message that a commit stores; undefined: its topic is gone. */
-  #draft(
+  /** What a commit stores, of a record that may be `lent` for it; undefined: its topic is gone. */
+  #message(
     half: Half,
     record: RecordView,
     entry: DueEntry,
     place: LogPosition,
-  ): StoreDraft | undefined {
+    isLent: boolean,
+  ): StoreMessage | undefined {
     const { store, topics, clock } = this.#parts
     const topic = topics.find(half.topic)
     if (topic === undefined || store.isDropped(record)) return undefined
     const queueId = half.queueId % topic.definition.writeQueues
-    return committedDraft(record, half, queueId, entry, place, clock.now())
+    const copy = isLent ? committedCopy(record, half, queueId, entry, place) : undefined
+    return copy ?? committedDraft(record, half, queueId, entry, place, clock.now())
   }
 
   /** As a check leaves it that is under way: that may copy the half message, or give it up. */
-  async #parked(
-    position: LogPosition,
-    first?: Parked | Promise<Parked | undefined>,
-  ): Promise<Parked | undefined> {
+  async #parked(position: LogPosition): Promise<Parked | undefined> {
     const { store, dueTimer } = this.#parts
-    for (let looked = first; ; looked = undefined) {
-      const parked = await (looked ?? store.parked(position))
+    for (;;) {
+      const parked = await store.parked(position)
       const checked = parked?.entry && dueTimer.whenEnded(parked.entry)
       if (checked === undefined) return parked
       await checked
     }
   }
 
-  #append(entry: DueEntry, draft: StoreDraft | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      void this.#add({
-        entry,
-        draft,
-        settle: (error) => (error === undefined ? resolve() : reject(error)),
-      })
-    })
-  }
-
-  /** @returns what settles with all ends of this turn */
-  #add(ending: HalfEnd): Promise<void> {
-    this.#turn ??= this.#newTurn()
-    this.#turn.endings.push(ending)
-    return this.#turn.settled
-  }
-
-  #newTurn(): Turn {
-    const endings: HalfEnd[] = []
-    const settled = new Promise<void>((resolve) => {
-      process.nextTick(() => {
-        this.#turn = undefined
-        // Apart: on a full disk commits are refused, which are new messages.
-        const rolledBack = endings.filter(({ draft }) => draft === undefined)
-        const committed = endings.filter(({ draft }) => draft !== undefined)
-        const written = [...this.#writeParts(rolledBack), ...this.#writeParts(committed)]
-        // None rejects.
-        void Promise.all(written).then(() => resolve())
-      })
-    })
-    return { endings, settled }
-  }
-
-  #writeParts(endings: readonly HalfEnd[]): Promise<void>[] {
-    const written: Promise<void>[] = []
-    let group: HalfEnd[] = []
-    let bytes = 0
-    for (const ending of endings) {
-      group.push(ending)
-      bytes += (ending.draft?.body.length ?? 0) + (ending.draft?.properties.length ?? 0)
-      if (bytes < APPEND_BYTES_TARGET) continue
-      written.push(this.#write(group))
-      group = []
-      bytes = 0
-    }
-    if (group.length > 0) written.push(this.#write(group))
-    return written
-  }
-
-  #write(endings: readonly HalfEnd[]): Promise<void> {
+  async #append(entry: DueEntry, message: StoreMessage | undefined): Promise<void> {
     const { store, dueTimer } = this.#parts
-    const messages: StoreDraft[] = []
-    for (const { draft } of endings) if (draft !== undefined) messages.push(draft)
-    const fired = endings.map(({ entry }) => entry)
-    const hasDelayed = messages.some(({ dueMs }) => dueMs !== undefined)
-    const settle = (error?: BrokerError): void => {
+    const messages = message === undefined ? [] : [message]
+    try {
+      await store.append({ messages, fired: [entry], isNew: messages.length > 0 })
+    } finally {
       // Also what no slave confirmed is in the log.
-      if (hasDelayed) dueTimer.arm()
-      for (const ending of endings) ending.settle(error)
+      if (message?.dueMs !== undefined) dueTimer.arm()
     }
-    return store.append({ messages, fired, isNew: messages.length > 0 }).then(
-      () => settle(),
-      (thrown: unknown) => settle(BrokerError.from(thrown)),
-    )
+  }
+
+  /** Within the call: their records are lent for it. @returns what never rejects */
+  #write({ commit, rollback }: Readonly<Record<'commit' | 'rollback', EndGroup>>): Promise<void>[] {
+    const { store, dueTimer } = this.#parts
+    const written: Promise<void>[] = []
+    for (const group of [rollback, commit]) {
+      const { messages, fired } = group
+      if (fired.length === 0) continue
+      const settle = (error?: BrokerError): void => {
+        if (group.hasDelayed) dueTimer.arm()
+        for (const place of group.places) {
+          if (this.#ending.get(place) === group.settled) this.#ending.delete(place)
+        }
+        group.settle(error)
+      }
+      void store.append({ messages, fired, isNew: messages.length > 0 }).then(
+        () => settle(),
+        (thrown: unknown) => settle(BrokerError.from(thrown)),
+      )
+      written.push(group.settled)
+    }
+    this.#room.reset()
+    return written
   }
 
   /** It is decided already: whatever it was, nothing changes. */
@@ -297,6 +263,8 @@ export class TransactionEnds {
     return false
   }
 }
+
+const namesOf = ({ bytes, ownStart, ownEnd }: Half): number => dispatchesOf(bytes, ownStart, ownEnd)
 
 /** As Apache's broker checks them, and in its words. */
 function wrongName(

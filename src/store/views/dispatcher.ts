@@ -2,15 +2,15 @@
 // live and in replay, so that views rebuilt from the log equal views that were never lost.
 import type { Logger } from '../../log.ts'
 import { getI32, getU64 } from '../../model/bytes.ts'
-import { parseRounds } from '../../model/due-rounds.ts'
 import { dispatchedTo, isLightQueue, LIGHT_QUEUE_PREFIX } from '../../model/names.ts'
+import { logPosition } from '../../model/positions.ts'
 import { RecordView, STORE_TIMESTAMP_AT } from '../../model/record.ts'
 import { routingName } from '../../model/routing-name.ts'
 import type { Frame } from '../log/commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import { dueTime } from './due-index.ts'
 import { KEYS_PER_RECORD_MAX, keyHash } from './key-index.ts'
-import { decodeNotes, type Note, type QueueEnd } from './notes.ts'
+import { decodeNotes, firedAt, firedCount, type Note, type QueueEnd } from './notes.ts'
 import { ViewsDamaged } from './pairs/sealed.ts'
 import { placeHash, type TopicQueues } from './queue-table.ts'
 import { RecordScan } from './record-scan.ts'
@@ -19,6 +19,7 @@ import type { Views } from './views.ts'
 type RecordNote = Extract<Note, { readonly is: 'record' }>
 
 const BLANK = 32
+const SAFE_DIGITS = 15
 
 export class Dispatcher {
   readonly #views: Views
@@ -79,17 +80,26 @@ export class Dispatcher {
       if (topic.isRoutable && !this.#views.light.isEmpty)
         this.#route(bytes, topic.name, size, position)
     } else if (topic.kind === 'notes') {
-      for (const note of decodeNotes(new RecordView(bytes, at).body)) {
-        if (note.is === 'record') this.#recordFact(note, bytes, at, position)
-        else this.#note(note, position)
-        this.#views.unsavedEntries++
-      }
+      this.#notes(bytes, at, position)
     } else {
-      const due = bytes.latin1Slice(scan.dueStart, scan.dueEnd)
-      this.#views.due.add(dueTime(Number(due)), position)
-      this.#indexUniqueKey(bytes, topic.hash, position)
+      const { dueStart, dueEnd } = scan
+      const dueMs = integerIn(bytes, dueStart, dueEnd) ?? bytes.latin1Slice(dueStart, dueEnd)
+      this.#views.due.add(dueTime(Number(dueMs)), position)
+      this.#indexParked(bytes, topic.hash, position)
       this.#views.unsavedEntries++
-      this.#indexPlace(bytes, position)
+    }
+  }
+
+  #notes(bytes: Buffer, at: number, position: number): void {
+    const { body } = new RecordView(bytes, at)
+    // Of these there may be very many, and mostly nothing else.
+    const count = firedCount(body)
+    for (let i = 0; i < count; i++) this.#fired(firedAt(body, i))
+    this.#views.unsavedEntries += count
+    for (const note of decodeNotes(body, count)) {
+      if (note.is === 'record') this.#recordFact(note, bytes, at, position)
+      else this.#note(note, position)
+      this.#views.unsavedEntries++
     }
   }
 
@@ -98,10 +108,7 @@ export class Dispatcher {
     if (position < this.#views.keysMark) return
     const topic = this.#topicOf(bytes)
     if (topic.kind === 'messages') this.#indexKeys(bytes, topic.hash, position)
-    else if (topic.kind === 'parked') {
-      this.#indexUniqueKey(bytes, topic.hash, position)
-      this.#indexPlace(bytes, position)
-    }
+    else if (topic.kind === 'parked') this.#indexParked(bytes, topic.hash, position)
   }
 
   #topicOf(bytes: Buffer): TopicQueues {
@@ -165,12 +172,20 @@ export class Dispatcher {
     }
   }
 
-  /** A copy of a parked record is found by the place of the first one. */
-  #indexPlace(bytes: Buffer, position: number): void {
+  /**
+   * By its unique id; where it waits in rounds, clients know its place, and a copy is found by that
+   * of the first record.
+   */
+  #indexParked(bytes: Buffer, seed: number, position: number): void {
     const { roundsStart, roundsEnd } = this.#scan
-    if (roundsEnd === 0) return
-    const place = parseRounds(bytes.latin1Slice(roundsStart, roundsEnd))?.firstPlace
-    if (place !== undefined) this.#views.keys.add(placeHash(place), position)
+    if (roundsEnd === 0) {
+      this.#indexUniqueKey(bytes, seed, position)
+      return
+    }
+    const placeAt = thirdNumber(bytes, roundsStart, roundsEnd)
+    if (placeAt === roundsEnd) return
+    const place = logPosition(Number(bytes.latin1Slice(placeAt, roundsEnd)))
+    this.#views.keys.add(placeHash(place), position)
   }
 
   #route(bytes: Buffer, topic: string, size: number, position: number): void {
@@ -253,6 +268,26 @@ export class Dispatcher {
     queue.notePosition = position
     queue.markDirty()
   }
+}
+
+/** Where the third of the numbers between blanks begins, or the end: there are but two. */
+function thirdNumber(bytes: Buffer, start: number, end: number): number {
+  let blanks = 0
+  let at = start
+  while (at < end && blanks < 2) if (bytes[at++] === BLANK) blanks++
+  return at
+}
+
+/** undefined: not a number of digits alone, or a longer one. */
+function integerIn(bytes: Buffer, start: number, end: number): number | undefined {
+  if (end - start > SAFE_DIGITS || end === start) return undefined
+  let value = 0
+  for (let at = start; at < end; at++) {
+    const digit = bytes[at]! - 48
+    if (digit < 0 || digit > 9) return undefined
+    value = value * 10 + digit
+  }
+  return value
 }
 
 /**

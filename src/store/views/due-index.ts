@@ -150,9 +150,14 @@ export class DueIndex {
     return minuteOf(dueMs) < this.#horizon && this.#near.has(dueMs, position)
   }
 
-  /** Of a pair that was added of late and may be there still. */
-  dueMsOf(position: number): number | undefined {
-    return this.#added.get(position) ?? this.#savingAdded.get(position)
+  /** Of a pair that was added since the last batch, and is there. */
+  youngDueMs(position: number): number | undefined {
+    return this.#added.get(position)
+  }
+
+  /** Of a pair that the batch under way has, and that may be there still. */
+  savingDueMs(position: number): number | undefined {
+    return this.#savingAdded.get(position)
   }
 
   /** @throws ViewsDamaged */

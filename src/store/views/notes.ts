@@ -131,6 +131,20 @@ function putFired(bytes: Buffer, at: number, { dueMs, position }: FiredNote): vo
   putU64(bytes, at + 9, position)
 }
 
+/** How many notes of this kind the body begins with. */
+export function firedCount(body: Buffer): number {
+  let count = 0
+  for (let at = 0; at + FIRED_BYTES <= body.length && body[at] === TAG.fired; at += FIRED_BYTES) {
+    count++
+  }
+  return count
+}
+
+export function firedAt(body: Buffer, index: number): FiredNote {
+  const at = index * FIRED_BYTES + 1
+  return { is: 'fired', dueMs: getU64(body, at), position: getU64(body, at + 8) }
+}
+
 function encodeNote(note: Note, pieces: Buffer[]): void {
   const head = Buffer.allocUnsafe(FIRED_BYTES)
   head[0] = TAG[note.is]
@@ -207,11 +221,12 @@ const tooLong = (noun: string, text: string, longest: number): BrokerError =>
   )
 
 /**
- * Values of facts are views into the body: copy values to keep.
+ * Values of facts are views into the body: copy values to keep. The first `fired` notes, which
+ * `firedCount` found, are left out.
  * @throws BrokerError STORE_CORRUPT
  */
-export function* decodeNotes(body: Buffer): Generator<Note> {
-  let at = 0
+export function* decodeNotes(body: Buffer, fired = 0): Generator<Note> {
+  let at = fired * FIRED_BYTES
   const need = (bytes: number): number => {
     const from = at
     at += bytes

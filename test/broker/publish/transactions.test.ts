@@ -320,14 +320,17 @@ test('a commit that a full disk refuses may be made again', async (t) => {
   t.deepEqual(await bodiesIn(at, 'orders'), ['a'])
 })
 
-test('a rollback does not go with the commits of its turn, which a full disk refuses', async (t) => {
+test('a rollback does not go with the commits of its call, which a full disk refuses', async (t) => {
   const at = await startOrders(t)
   const [kept, undone] = [await prepare(at, 'a'), await prepare(at, 'b')]
   const ends: (readonly [messages: number, isNew: boolean | undefined])[] = []
   at.faults.beforeAppend = ({ messages, isNew, fired }) => {
     if (fired !== undefined) ends.push([messages.length, isNew])
   }
-  await Promise.all([end(at, kept, 'commit'), end(at, undone, 'rollback')])
+  await at.broker.transactions.endAll([
+    { half: kept, group: GROUP, outcome: 'commit' },
+    { half: undone, group: GROUP, outcome: 'rollback' },
+  ])
   t.deepEqual(ends, [
     [0, false],
     [1, true],
@@ -485,4 +488,20 @@ test('a half message whose id leaves no room for its end is refused', async (t) 
   t.deepEqual(codesOf(await at.broker.publish([longer])), ['MESSAGE_TOO_LARGE'])
   await pass(at, TIMEOUT_MS)
   t.deepEqual(await bodiesIn(at, GIVEN_UP), ['b'])
+})
+
+test('an id with the separator of name and value keeps no half message from its end', async (t) => {
+  const at = await startOrders(t, { transactionMsMax: HOUR_MS })
+  const said = `TRAN_MSG\u0001true\u0002PGROUP\u0001${GROUP}\u0002UNIQ_KEY\u0001a\u0001b\u0002`
+  const odd = { ...halfMessage(at, 'x'), properties: Buffer.from(said) }
+  const [young, old, late] = (await at.broker.publish([odd, odd, odd])) as PublishReceipt[]
+  await end(at, young!, 'commit')
+  await register(at)
+  watchChecks(at)
+  await pass(at, TIMEOUT_MS)
+  await end(at, old!, 'commit')
+  await pass(at, 2 * HOUR_MS)
+  t.is(await codeOf(end(at, late!, 'commit')), 'MESSAGE_NOT_FOUND')
+  t.deepEqual(await bodiesIn(at, 'orders'), ['x', 'x'])
+  t.deepEqual(await bodiesIn(at, GIVEN_UP), ['x'])
 })
