@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { tempDir } from '../test/support/temp-dir.ts'
 import { needing } from './support/needing.ts'
+import { powerDiskMissing } from './support/power-disk.ts'
 
 const run = promisify(execFile)
 const PROGRAM = fileURLToPath(new URL('./support/power-cut.js', import.meta.url))
@@ -18,27 +19,7 @@ interface Result {
   readonly inOrder: boolean
 }
 
-/** Why this machine cannot mount a file system and shut it down, or undefined when it can. */
-async function powerCutMissing(): Promise<string | undefined> {
-  if (process.platform !== 'linux') return 'ext4 is a file system of Linux'
-  if (process.getuid?.() !== 0) return 'mounting needs root'
-  const needs = [
-    ['mkfs.ext4', '-V'],
-    ['python3', '--version'],
-    // A container may have no loop devices, or no right to mount them.
-    ['unshare', '-m', 'losetup', '--find'],
-  ]
-  for (const [command, ...args] of needs) {
-    try {
-      await run(command!, args)
-    } catch (error) {
-      return `${command} does not work here (${(error as Error).message.trim()})`
-    }
-  }
-  return undefined
-}
-
-const missing = await powerCutMissing()
+const missing = await powerDiskMissing()
 const testPower = needing('every test that cuts the power', missing)
 
 for (const flush of ['sync', 'async']) {

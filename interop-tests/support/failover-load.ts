@@ -102,7 +102,8 @@ export function startLoads(
 function nativeLine(mq: Client, topic: string): Line {
   return {
     send: async (body) => {
-      const { offsetMessageId } = await mq.send({ topic, body })
+      const { offsetMessageId, status } = await mq.send({ topic, body })
+      if (status !== 'stored') throw new Error(status)
       return formatHost(parseOffsetMessageId(offsetMessageId).host)
     },
     close: () => {},

@@ -35,7 +35,7 @@ export type { BatchOptions, CloseOptions, Subscription } from './consume/subscri
 export type { ReadOptions, TopicReader } from './consume/topic-reader.ts'
 export type { DeadLetterQuery, DeadLetters } from './dead-letters.ts'
 export type { ConnectOptions } from './options.ts'
-export { BatchError, type SendResult } from './produce/producer.ts'
+export { BatchError, type SendResult, type SendStatus } from './produce/producer.ts'
 export type { Reply } from './produce/reply.ts'
 export type { ReplyMessage } from './produce/requests.ts'
 export type {

@@ -1,9 +1,11 @@
 import test, { type ExecutionContext } from 'ava'
+import { connect } from '../../src/client/index.ts'
 import { systemClock } from '../../src/clock.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import type { Command } from '../../src/remoting/command.ts'
 import { dial } from '../../src/remoting/connection.ts'
 import { connectRhea } from '../support/amqp/rhea-client.ts'
+import { runCommand } from '../support/command-line.ts'
 import { mqttClient } from '../support/mqtt/mqtt.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
@@ -38,6 +40,30 @@ test('native: what no slave has is answered with SLAVE_NOT_AVAILABLE and its pla
   t.regex(first.remark ?? '', /0 of 1 slaves are connected/)
   const second = await send(t, server, 'T')
   t.is(second.fields.get('queueOffset'), '1')
+})
+
+test('the SDK says in its result what no slave has', async (t) => {
+  const server = await startAlone(t)
+  const mq = await connect({ broker: server.address('remoting') })
+  t.teardown(() => mq.close({ deadlineMs: 0 }))
+  t.is((await mq.send({ topic: 'T', body: 'x' })).status, 'not-replicated')
+  const both = [
+    { topic: 'T', body: 'x' },
+    { topic: 'T', body: 'y' },
+  ]
+  for (const { status } of await mq.sendBatch(both)) t.is(status, 'not-replicated')
+  const single = await startServer(t)
+  const other = await connect({ broker: single.address('remoting') })
+  t.teardown(() => other.close({ deadlineMs: 0 }))
+  t.is((await other.send({ topic: 'T', body: 'x' })).status, 'stored')
+})
+
+test('`trivet pub` does not pass it for acknowledged', async (t) => {
+  const server = await startAlone(t)
+  const at = ['--name-server', server.address('nameServer')]
+  const { code, terminal } = await runCommand(['pub', 'T', 'x', ...at])
+  t.not(code, 0)
+  t.regex(terminal.errors, /too few slaves have it/)
 })
 
 test('native: with too few copies in sync a message is refused in the words of RocketMQ', async (t) => {

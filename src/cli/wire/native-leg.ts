@@ -51,6 +51,11 @@ async function publish(
   const sent = results.map(async (result, at) => {
     if (result instanceof BrokerError) throw result
     const { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId } = result
+    if (result.status === 'not-replicated') {
+      const text =
+        'the broker stored it, and too few slaves have it: it may be lost with its machine'
+      throw new BrokerError('NOT_REPLICATED', `${text}; sent again it may be there twice`)
+    }
     accepted(at, { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId })
   })
   await allAccepted(sent)

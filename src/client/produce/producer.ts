@@ -24,6 +24,8 @@ import type { Brokers } from '../routes/brokers.ts'
 import { ROUTE_ERRORS, type Routes } from '../routes/routes.ts'
 import type { UniqueIds } from '../routes/unique-id.ts'
 
+export type SendStatus = SendAnswer['status']
+
 export interface SendResult {
   /** Made by this client; the same for every copy of the message. */
   readonly messageId: string
@@ -33,6 +35,10 @@ export interface SendResult {
   readonly brokerName: string
   readonly queueId: number
   readonly queueOffset: number
+  /**
+   * Whether the broker has it as it was set to: with the other two it may be lost with its machine.
+   */
+  readonly status: SendStatus
   /** Of a delayed message: for `recall`. Not from brokers older than RocketMQ 5.3.2. */
   readonly recallHandle?: string | undefined
 }
@@ -348,6 +354,7 @@ function resultsOf(
     brokerName: queue.brokerName,
     queueId: answer.queueId,
     queueOffset: answer.queueOffset + i,
+    status: answer.status,
     ...(answer.recallHandle !== undefined && { recallHandle: answer.recallHandle }),
   }))
 }

@@ -113,6 +113,6 @@ function lettersOf(asked: ApiQuestion<unknown, unknown>): DeadLetters {
       const read = await readQueue(broker, queue, { offset, max: PULLED_AT_ONCE }, signal)
       return { ...read, minOffset: 0, maxOffset: 0 }
     },
-    send: (message) => publish(asked, message),
+    send: async (message) => ({ ...(await publish(asked, message)), status: 'stored' }),
   })
 }

@@ -18,7 +18,7 @@ let ids: UniqueIds | undefined
 export async function publish(
   { principal, context, address }: Publishing,
   message: OutgoingMessage,
-): Promise<SendResult> {
+): Promise<Omit<SendResult, 'status'>> {
   const { broker, auth, clock } = context
   const { topic } = message
   auth.authorize(principal, 'publish', { kind: 'topic', name: topic })
