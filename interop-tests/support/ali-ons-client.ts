@@ -14,6 +14,8 @@ export interface AliOnsOptions {
   readonly group?: string
   readonly tags?: readonly string[]
   readonly count?: number
+  /** Each message is sent until it is acknowledged, with a pause before the next. */
+  readonly isSteady?: boolean
   readonly body?: string
   readonly expression?: string
   readonly broadcast?: boolean

@@ -48,6 +48,9 @@ const { Producer, Consumer, Message } = createRequire(import.meta.url)('ali-ons'
 
 const options = JSON.parse(process.argv[2]!) as AliOnsOptions
 
+/** Of a steady producer. */
+const PAUSE_MS = 50
+
 const print = (event: object): void => void process.stdout.write(`${JSON.stringify(event)}\n`)
 
 const quiet = { info() {}, debug() {}, warn() {}, error() {} }
@@ -70,7 +73,7 @@ async function produce(): Promise<void> {
   producer.on('error', report)
   await producer.ready()
   const tags = options.tags ?? ['TagA']
-  for (let i = 0; i < (options.count ?? 1); i++) {
+  for (let i = 0; i < (options.count ?? 1); ) {
     const message = new Message(
       options.topic,
       tags[i % tags.length]!,
@@ -83,9 +86,12 @@ async function produce(): Promise<void> {
       const { sendStatus, msgId, messageQueue, queueOffset } = await producer.send(message)
       const { queueId } = messageQueue
       print({ event: 'sent', index: i, status: sendStatus, msgId, queueId, queueOffset })
+      i++
     } catch (error) {
       report(error as Error)
+      if (options.isSteady !== true) i++
     }
+    if (options.isSteady === true) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
   }
   await producer.close()
 }

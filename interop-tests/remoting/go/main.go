@@ -44,6 +44,10 @@ var checks = []struct {
 
 func main() {
 	rlog.SetLogLevel("fatal")
+	if len(os.Args) > 4 && os.Args[3] == "steady" {
+		steady(os.Args[2], must(strconv.Atoi(os.Args[4])))
+		return
+	}
 	if len(os.Args) > 4 {
 		produce(os.Args[2], must(strconv.Atoi(os.Args[4])))
 		return
