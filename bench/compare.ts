@@ -260,13 +260,11 @@ function print(title: string, ours: readonly Sample[], theirs: readonly Sample[]
     return `${middle.toFixed(2)} [${least.toFixed(2)}, ${most.toFixed(2)}]`
   }
   const rates = [ours, theirs].map((all) => shown(median(all.map((s) => s.perSecond))))
-  const peaks = [ours, theirs].map((all) => Math.round(Math.max(...all.map((s) => s.peakMib))))
+  const peaks = [ours, theirs].map((all) => shown(median(all.map((s) => s.peakMib))))
   console.log(title)
   console.log(`  per CPU second  ${ratio((sample) => sample.perCpuSecond)}`)
   console.log(`  per second      ${ratio((sample) => sample.perSecond)}   ${rates.join(' / ')}`)
-  console.log(
-    `  peak memory     ${(peaks[0]! / peaks[1]!).toFixed(2)}   ${peaks.join(' / ')} MiB\n`,
-  )
+  console.log(`  peak memory     ${ratio((sample) => sample.peakMib)}   ${peaks.join(' / ')} MiB\n`)
 }
 
 async function json(args: readonly string[]): Promise<Record<string, number>> {
