@@ -1,35 +1,45 @@
 // The one strict schema of everything an operator may set, and loading it: defaults < file <
 // environment < flags. Declares values and limits with their units; decides nothing.
 
+// Before all schemas.
+import './schema.ts'
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { JWT_SETTINGS, jwtProblems } from './access/options.ts'
+import { jwtProblems, jwtSettings } from './access/options.ts'
 import { SCRAM_PATTERN } from './access/secrets/scram-keys.ts'
-import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
-import { CLUSTER_SETTINGS, credentialProblems } from './cluster/options.ts'
+import { BROKER_DEFAULTS, brokerSettings } from './broker/options.ts'
+import { clusterSettings, credentialProblems } from './cluster/options.ts'
 import { BrokerError } from './errors.ts'
-import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
-import { HTTP_SETTINGS } from './gateway/http/options.ts'
-import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
+import { amqpSettings } from './gateway/amqp/options.ts'
+import { httpSettings } from './gateway/http/options.ts'
+import { mqttSettings } from './gateway/mqtt/options.ts'
 import { fillInSizes, sizeProblems } from './message-sizes.ts'
 import { isAddress } from './model/host.ts'
 import {
-  PROXY_SETTINGS,
-  TLS_SETTINGS,
+  proxySettings,
   type TlsSetting,
   tlsMode,
   tlsProblems,
-  WEB_SOCKET_SETTINGS,
+  tlsSettings,
+  webSocketSettings,
 } from './net/options.ts'
 import {
   BROKER_ROLES,
-  ETCD_SETTINGS,
-  REPLICATION_SETTINGS,
+  etcdSettings,
   replicationProblems,
+  replicationSettings,
 } from './replication/options.ts'
 import { lazyJsonSchema, leavesOf } from './schema.ts'
-import { CONFIG_FILE_ENV, type Layered, layer, type Setting, settingAt } from './settings.ts'
-import { TRACING_SETTINGS } from './tracing/options.ts'
+import {
+  CONFIG_FILE_ENV,
+  type Declaration,
+  type JsonSchema,
+  type Layered,
+  layer,
+  type Setting,
+  settingAt,
+} from './settings.ts'
+import { tracingSettings } from './tracing/options.ts'
 
 const port = (fallback: number) =>
   z.int().min(0).max(65_535).default(fallback).describe('TCP port; 0 takes a free one.')
@@ -44,48 +54,54 @@ const SILENT_MS = 10_000
 const limit = (least: number, fallback: number, words: string) =>
   z.int().min(least).default(fallback).describe(words)
 
-/** The settings of an address and its limits: the same schemas for all of them. */
-const ADDRESS = {
-  host: z
-    .string()
-    .min(1)
-    .default('127.0.0.1')
-    .describe('Address to bind. Anything but loopback needs `users`.'),
-  tls: tlsMode(),
-  advertisedHost: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('Host name or address that clients are told to connect to; default: `host`.'),
-  connectionsMax: limit(1, 20_000, 'Open connections in total.'),
-  connectionsPerAddressMax: limit(
-    1,
-    10_000,
-    'Open connections from one remote address; of IPv6, from one network of 64 bits.',
-  ),
-  unsentBytesMax: limit(
-    65_536,
-    64 * 1024 * 1024,
-    'Bytes waiting in one connection for a slow reader; beyond, it is closed.',
-  ),
-  writeStallMs: limit(
-    100,
-    30_000,
-    'A connection that takes none of its waiting bytes for this long is closed.',
-  ),
+/** The settings of an address and its limits, the same schemas for all addresses. */
+function addressSettings() {
+  const address = {
+    host: z
+      .string()
+      .min(1)
+      .default('127.0.0.1')
+      .describe('Address to bind. Anything but loopback needs `users`.'),
+    tls: tlsMode(),
+    advertisedHost: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Host name or address that clients are told to connect to; default: `host`.'),
+    connectionsMax: limit(1, 20_000, 'Open connections in total.'),
+    connectionsPerAddressMax: limit(
+      1,
+      10_000,
+      'Open connections from one remote address; of IPv6, from one network of 64 bits.',
+    ),
+    unsentBytesMax: limit(
+      65_536,
+      64 * 1024 * 1024,
+      'Bytes waiting in one connection for a slow reader; beyond, it is closed.',
+    ),
+    writeStallMs: limit(
+      100,
+      30_000,
+      'A connection that takes none of its waiting bytes for this long is closed.',
+    ),
+  }
+  const silent = (ms: number) =>
+    limit(100, ms, 'A new connection that sends nothing for this long is closed.')
+  return {
+    enabled: z.boolean().default(true).describe('Serve it at all.'),
+    native: { ...address, silentMs: silent(NATIVE_SILENT_MS) },
+    other: { ...address, silentMs: silent(SILENT_MS) },
+  }
 }
-const silent = (ms: number) =>
-  limit(100, ms, 'A new connection that sends nothing for this long is closed.')
-const NATIVE_ADDRESS = { ...ADDRESS, silentMs: silent(NATIVE_SILENT_MS) }
-const OTHER_ADDRESS = { ...ADDRESS, silentMs: silent(SILENT_MS) }
-const enabled = z.boolean().default(true).describe('Serve it at all.')
+
+type AddressSettings = ReturnType<typeof addressSettings>
 
 /** The settings that every listening front-end has. */
-const listening = <A extends typeof NATIVE_ADDRESS>(portDefault: number, address: A) => ({
-  enabled,
-  port: port(portDefault),
-  ...address,
-})
+const listening = (
+  portDefault: number,
+  enabled: AddressSettings['enabled'],
+  address: AddressSettings['native'],
+) => ({ enabled, port: port(portDefault), ...address })
 
 const grants = () =>
   z
@@ -96,36 +112,41 @@ const grants = () =>
     )
     .default([])
 
-const user = z.strictObject({
-  password: z
-    .string()
-    .regex(/^scrypt:\d+:\d+:\d+:[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$/, {
-      error: 'not a password hash; make one with: trivet hash-password',
-    })
-    .optional()
-    .meta({ secret: true, description: 'scrypt:N:r:p:salt:hash, made by `trivet hash-password`.' }),
-  scram: z
-    .string()
-    .regex(SCRAM_PATTERN, {
-      error: 'not keys for SCRAM; make them with: trivet hash-password --scram',
-    })
-    .optional()
-    .meta({
+const userSettings = () =>
+  z.strictObject({
+    password: z
+      .string()
+      .regex(/^scrypt:\d+:\d+:\d+:[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$/, {
+        error: 'not a password hash; make one with: trivet hash-password',
+      })
+      .optional()
+      .meta({
+        secret: true,
+        description: 'scrypt:N:r:p:salt:hash, made by `trivet hash-password`.',
+      }),
+    scram: z
+      .string()
+      .regex(SCRAM_PATTERN, {
+        error: 'not keys for SCRAM; make them with: trivet hash-password --scram',
+      })
+      .optional()
+      .meta({
+        secret: true,
+        description:
+          'Of the same password, for SCRAM-SHA-256: made by `trivet hash-password --scram`.',
+      }),
+    secretKey: z.string().min(6).optional().meta({
       secret: true,
-      description:
-        'Of the same password, for SCRAM-SHA-256: made by `trivet hash-password --scram`.',
+      description: "RocketMQ's ACL secret key; the user name is its access key.",
     }),
-  secretKey: z.string().min(6).optional().meta({
-    secret: true,
-    description: "RocketMQ's ACL secret key; the user name is its access key.",
-  }),
-  admin: z.boolean().default(false).describe('May do everything.'),
-  publish: grants().describe('Topics to send to: names, or a prefix and `*`.'),
-  consume: grants().describe('Topics and groups to consume: names, or a prefix and `*`.'),
-  create: grants().describe('Topics that may be created: names, or a prefix and `*`.'),
-})
+    admin: z.boolean().default(false).describe('May do everything.'),
+    publish: grants().describe('Topics to send to: names, or a prefix and `*`.'),
+    consume: grants().describe('Topics and groups to consume: names, or a prefix and `*`.'),
+    create: grants().describe('Topics that may be created: names, or a prefix and `*`.'),
+  })
 
-const declared = z.strictObject({
+/** Of the process. */
+const processSettings = () => ({
   $schema: z.string().optional(),
   dataDir: z
     .string()
@@ -147,6 +168,10 @@ const declared = z.strictObject({
     .describe(
       'Bind beyond loopback without users: every client that reaches a port may do everything.',
     ),
+})
+
+/** Of the log. */
+const storeSettings = () => ({
   store: z
     .strictObject({
       flush: z
@@ -179,10 +204,10 @@ const declared = z.strictObject({
     })
     .prefault({})
     .describe('The log and its views.'),
-  nameServer: z
-    .strictObject(listening(9876, NATIVE_ADDRESS))
-    .prefault({})
-    .describe('The name server of this process.'),
+})
+
+/** Of the broker, and of the cluster that a gateway stands before. */
+const brokerSections = () => ({
   broker: z
     .strictObject({
       clusterName: z
@@ -223,7 +248,7 @@ const declared = z.strictObject({
         .union([z.boolean(), z.literal('loopback')])
         .default('loopback')
         .describe('Create topics on first use; `loopback`: while every listener is loopback.'),
-      ...BROKER_SETTINGS,
+      ...brokerSettings(),
     })
     .prefault({})
     .describe('The broker of this process.'),
@@ -233,13 +258,21 @@ const declared = z.strictObject({
         .array(z.string().refine(isAddress, { error: 'not host:port' }))
         .default(['127.0.0.1:9876'])
         .describe('Name servers of the cluster (host:port).'),
-      ...CLUSTER_SETTINGS,
+      ...clusterSettings(),
     })
     .prefault({})
     .describe('The cluster that `trivet gateway` stands before: of Apache RocketMQ, or of ours.'),
+})
+
+/** Of the front-ends, each with its address. */
+const frontEndSections = ({ enabled, native, other }: AddressSettings) => ({
+  nameServer: z
+    .strictObject(listening(9876, enabled, native))
+    .prefault({})
+    .describe('The name server of this process.'),
   remoting: z
     .strictObject({
-      ...listening(10_911, NATIVE_ADDRESS),
+      ...listening(10_911, enabled, native),
       vipChannel: z
         .boolean()
         .default(true)
@@ -251,11 +284,11 @@ const declared = z.strictObject({
     .describe("RocketMQ's native protocol."),
   replication: z
     .strictObject({
-      ...listening(10_912, OTHER_ADDRESS),
+      ...listening(10_912, enabled, other),
       enabled: z.boolean().default(false).describe('Take slaves at the port.'),
-      ...REPLICATION_SETTINGS,
+      ...replicationSettings(),
       etcd: z
-        .strictObject(ETCD_SETTINGS)
+        .strictObject(etcdSettings())
         .prefault({})
         .describe('etcd, by which copies elect their master.'),
     })
@@ -263,22 +296,22 @@ const declared = z.strictObject({
     .describe('Copies of the log on other machines.'),
   mqtt: z
     .strictObject({
-      ...listening(1883, OTHER_ADDRESS),
-      ...MQTT_SETTINGS,
+      ...listening(1883, enabled, other),
+      ...mqttSettings(),
     })
     .prefault({})
     .describe('MQTT 3.1, 3.1.1 and 5.'),
   amqp: z
     .strictObject({
-      ...listening(5672, OTHER_ADDRESS),
-      ...AMQP_SETTINGS,
+      ...listening(5672, enabled, other),
+      ...amqpSettings(),
     })
     .prefault({})
     .describe('AMQP 1.0.'),
   http: z
     .strictObject({
-      ...listening(9877, OTHER_ADDRESS),
-      ...HTTP_SETTINGS,
+      ...listening(9877, enabled, other),
+      ...httpSettings(),
     })
     .prefault({})
     .describe('HTTP: dashboard, health, metrics and the admin API.'),
@@ -292,10 +325,14 @@ const declared = z.strictObject({
         .describe(
           'One TCP port for every protocol that is enabled, in place of their own; 0: a free one.',
         ),
-      ...NATIVE_ADDRESS,
+      ...native,
     })
     .prefault({})
     .describe('Addresses for every protocol, told by the first byte of a connection.'),
+})
+
+/** Of connections, whatever their protocol. */
+const connectionSections = () => ({
   listeners: z
     .array(
       z.strictObject({
@@ -312,68 +349,95 @@ const declared = z.strictObject({
       'Further addresses: {"protocol": "mqtt", "host": "127.0.0.1", "port": 1884}, with the limits of their protocol.',
     ),
   tls: z
-    .strictObject(TLS_SETTINGS)
+    .strictObject(tlsSettings())
     .prefault({})
     .describe('TLS: the certificates of all listeners. The files are read again when they change.'),
   proxyProtocol: z
-    .strictObject(PROXY_SETTINGS)
+    .strictObject(proxySettings())
     .prefault({})
     .describe('The PROXY protocol, by which proxies say whose connections they pass on.'),
   webSocket: z
-    .strictObject(WEB_SOCKET_SETTINGS)
+    .strictObject(webSocketSettings())
     .prefault({})
     .describe('WebSocket, for MQTT and AMQP.'),
   jwt: z
-    .strictObject(JWT_SETTINGS)
+    .strictObject(jwtSettings())
     .prefault({})
     .describe('JSON Web Tokens, which clients show in the place of a password.'),
   tracing: z
-    .strictObject(TRACING_SETTINGS)
+    .strictObject(tracingSettings())
     .prefault({})
     .describe('Traces of messages by OpenTelemetry.'),
   users: z
-    .record(z.string().min(1), user)
+    .record(z.string().min(1), userSettings())
     .default({})
     .describe('The users, by name. Without users every client may connect, from loopback only.'),
 })
+
+const plainSchema = () =>
+  z.strictObject({
+    ...processSettings(),
+    ...storeSettings(),
+    ...brokerSections(),
+    ...frontEndSections(addressSettings()),
+    ...connectionSections(),
+  })
 
 /**
  * Protocols with a section of the configuration, in the order in which they are opened and shown.
  */
 export const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp', 'http'] as const
 
-const tlsModes = (config: z.output<typeof declared>) => [
+const tlsModes = (config: z.output<ReturnType<typeof plainSchema>>) => [
   ...[...PROTOCOLS, 'replication' as const, 'any' as const].map(
     (name): TlsSetting => [[name, 'tls'], config[name].tls],
   ),
   ...config.listeners.map(({ tls }, at): TlsSetting => [['listeners', at, 'tls'], tls]),
 ]
 
-export const configSchema = declared
-  .superRefine((config, context) => {
-    // A problem that follows from a value that is wrong by itself would hide that one.
-    if (context.issues.length > 0) return
-    const problems = [
-      ...sizeProblems(config),
-      ...tlsProblems(config, tlsModes(config)),
-      ...credentialProblems(config.cluster),
-      ...jwtProblems(config.jwt),
-      ...replicationProblems(config.broker, config.replication),
-    ]
-    for (const problem of problems) context.addIssue({ code: 'custom', ...problem })
-  })
-  .transform(fillInSizes)
+const configSchema = (plain: ReturnType<typeof plainSchema>) =>
+  plain
+    .superRefine((config, context) => {
+      // A problem that follows from a value that is wrong by itself would hide that one.
+      if (context.issues.length > 0) return
+      const problems = [
+        ...sizeProblems(config),
+        ...tlsProblems(config, tlsModes(config)),
+        ...credentialProblems(config.cluster),
+        ...jwtProblems(config.jwt),
+        ...replicationProblems(config.broker, config.replication),
+      ]
+      for (const problem of problems) context.addIssue({ code: 'custom', ...problem })
+    })
+    .transform(fillInSizes)
 
-export type Config = z.output<typeof configSchema>
+type ConfigSchema = ReturnType<typeof configSchema>
+export type Config = z.output<ConfigSchema>
 /** Before the defaults are filled in. */
-export type ConfigInput = z.input<typeof configSchema>
+export type ConfigInput = z.input<ConfigSchema>
 export type ListeningConfig = Config['any']
 
-export const configJsonSchema = lazyJsonSchema(configSchema)
-export const settings: readonly Setting[] = [...leavesOf(declared)].map(([path, leaf]) =>
-  settingAt(path, lazyJsonSchema(leaf)),
-)
-const declaration = { schema: configSchema, settings, jsonSchema: configJsonSchema }
+function declare(): Declaration<ConfigSchema> {
+  const plain = plainSchema()
+  const schema = configSchema(plain)
+  const settings = [...leavesOf(plain)].map(([path, leaf]) => settingAt(path, lazyJsonSchema(leaf)))
+  return { schema, settings, jsonSchema: lazyJsonSchema(schema) }
+}
+
+/** A server needs it once, and its schemas are 1.5 MiB. */
+let declaredBefore: WeakRef<Declaration<ConfigSchema>> | undefined
+
+function declared(): Declaration<ConfigSchema> {
+  let declaration = declaredBefore?.deref()
+  if (declaration === undefined) {
+    declaration = declare()
+    declaredBefore = new WeakRef(declaration)
+  }
+  return declaration
+}
+
+export const configJsonSchema = (): JsonSchema => declared().jsonSchema()
+export const allSettings = (): readonly Setting[] => declared().settings
 
 /** Read when no file is named and it exists. */
 export const CONFIG_FILE_DEFAULT = 'trivet.json'
@@ -396,7 +460,7 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
   const named = sources.file ?? sources.env?.[CONFIG_FILE_ENV]
   const path = named ?? (existsSync(CONFIG_FILE_DEFAULT) ? CONFIG_FILE_DEFAULT : undefined)
   const file = path === undefined ? undefined : { name: path, content: readJson(path) }
-  const loaded = layer(declaration, {
+  const loaded = layer(declared(), {
     file,
     env: sources.env ?? {},
     flags: sources.flags ?? new Map(),
@@ -406,7 +470,7 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
 
 /** The defaults with some values changed: for embedding and for tests. */
 export function configOf(changed: ConfigInput = {}): Config {
-  return layer(declaration, { file: { name: 'the options', content: changed } }).values
+  return layer(declared(), { file: { name: 'the options', content: changed } }).values
 }
 
 function readJson(path: string): unknown {

@@ -6,6 +6,12 @@ import type { JsonSchema } from './settings.ts'
 
 z.config({ jitless: true })
 
+// zod keeps the first schema of each kind for as long as the process runs, and with it all that it
+// is made of. As these are the first, schemas that are used no more are free.
+const inner = z.strictObject({ list: z.array(z.string()), map: z.record(z.string(), z.int()) })
+const filled = inner.prefault({ list: [], map: {} }).superRefine(() => {})
+z.union([filled, z.literal('none')]).transform((value) => value)
+
 /** Made once, when it is asked for: it takes a tenth of a start. */
 export function lazyJsonSchema(schema: z.ZodType): () => JsonSchema {
   let made: JsonSchema | undefined

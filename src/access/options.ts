@@ -1,7 +1,7 @@
 // The settings of logins beside the users themselves.
 import { z } from 'zod'
 
-export const JWT_SETTINGS = {
+export const jwtSettings = () => ({
   keys: z
     .string()
     .min(1)
@@ -16,9 +16,9 @@ export const JWT_SETTINGS = {
     .describe('What `aud` of a token has to name; needed with `jwt.keys`.'),
   issuer: z.string().min(1).optional().describe('What `iss` of a token has to be; default: any.'),
   userClaim: z.string().min(1).default('sub').describe('The claim that names the user.'),
-}
+})
 
-export type JwtOptions = z.output<z.ZodObject<typeof JWT_SETTINGS>>
+export type JwtOptions = z.output<z.ZodObject<ReturnType<typeof jwtSettings>>>
 
 /** The issuer makes tokens for other services too, and these must not let in here. */
 export const jwtProblems = ({ keys, audience }: JwtOptions) =>

@@ -8,7 +8,7 @@ const DAY_MS = 86_400_000
 /** Fewer than the rounds that a record may wait, so that the last one is always found. */
 const TRANSACTION_CHECKS_MAX = ROUNDS_MAX - 4
 
-export const BROKER_SETTINGS = {
+const definitionSettings = () => ({
   autoCreateGroups: z.boolean().default(true).describe('Create consumer groups on first use.'),
   queuesDefault: z
     .int()
@@ -40,6 +40,9 @@ export const BROKER_SETTINGS = {
     .boolean()
     .default(true)
     .describe('Producers may take delayed messages back before their time.'),
+})
+
+const transactionSettings = () => ({
   transactionTimeoutMs: z
     .int()
     .min(1)
@@ -63,6 +66,9 @@ export const BROKER_SETTINGS = {
     .min(1)
     .default(3 * DAY_MS)
     .describe('A half message that is open for this long goes there too.'),
+})
+
+const deliverySettings = () => ({
   expired: z
     .enum(['drop', 'deadLetter'])
     .default('drop')
@@ -98,9 +104,15 @@ export const BROKER_SETTINGS = {
     .min(1)
     .default(200)
     .describe('Acknowledgements and committed offsets are durable this long after at most.'),
-}
+})
 
-type Settings = Readonly<z.output<z.ZodObject<typeof BROKER_SETTINGS>>>
+export const brokerSettings = () => ({
+  ...definitionSettings(),
+  ...transactionSettings(),
+  ...deliverySettings(),
+})
+
+type Settings = Readonly<z.output<z.ZodObject<ReturnType<typeof brokerSettings>>>>
 
 export interface BrokerOptions extends Settings {
   readonly clusterName: string
@@ -112,7 +124,7 @@ export interface BrokerOptions extends Settings {
 }
 
 export const BROKER_DEFAULTS: BrokerOptions = {
-  ...z.object(BROKER_SETTINGS).parse({}),
+  ...z.object(brokerSettings()).parse({}),
   clusterName: 'DefaultCluster',
   brokerName: 'broker-a',
   brokerId: 0,

@@ -1,5 +1,5 @@
 // trivet config: every effective setting and where it came from.
-import { configJsonSchema, loadConfig, settings } from '../config.ts'
+import { allSettings, configJsonSchema, loadConfig } from '../config.ts'
 import { redact } from '../settings.ts'
 import { command } from './command.ts'
 
@@ -23,7 +23,7 @@ export const config = command({
     }
     if (flags.schema) return terminal.print(JSON.stringify(configJsonSchema(), null, 2))
     const loaded = loadConfig({ file: flags.config, env, flags: given })
-    const shown = settings
+    const shown = allSettings()
       .map((setting) => ({
         setting: setting.name,
         value: redact(valueAt(loaded.values, setting.path), setting.schema),

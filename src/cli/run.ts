@@ -3,6 +3,7 @@
 import { setMaxListeners } from 'node:events'
 import { didYouMean } from '../did-you-mean.ts'
 import { BrokerError } from '../errors.ts'
+import type { Setting } from '../settings.ts'
 import { ownVersion } from '../version.ts'
 import { parseArguments } from './arguments.ts'
 import type { Command, Entries, Entry, Roles } from './command.ts'
@@ -16,8 +17,6 @@ export const EXIT_FAILED = 1
 export const EXIT_USAGE = 2
 /** Ctrl-C came before the command had done what it was asked to. */
 export const EXIT_INTERRUPTED = 130
-
-const NO_SETTINGS = { settings: [] }
 
 export interface Surroundings {
   readonly terminal: Terminal
@@ -74,10 +73,8 @@ async function dispatch(argv: readonly string[], around: Surroundings): Promise<
     return say(nounHelp(words, entry.verbs))
   }
   const command: Command = await entry.load()
-  // Most commands have none: declaring them takes longer than all else at their start.
-  const { settings } = command.takesSettings ? await import('../config.ts') : NO_SETTINGS
-  const parsed = parseArguments(command, argv.slice(words.length), settings)
-  if (parsed.wantsHelp) return say(commandHelp(words, command, settings))
+  const parsed = parseArguments(command, argv.slice(words.length), await settingsOf(command))
+  if (parsed.wantsHelp) return say(commandHelp(words, command, await settingsOf(command)))
   await command.run({
     ...around,
     commands: COMMANDS,
@@ -86,6 +83,13 @@ async function dispatch(argv: readonly string[], around: Surroundings): Promise<
     settings: parsed.settings,
   })
 }
+
+/**
+ * Most commands have none: declaring them takes longer than all else at their start. Not held while
+ * a command runs: a server is not to keep them.
+ */
+const settingsOf = async ({ takesSettings }: Command): Promise<readonly Setting[]> =>
+  takesSettings ? (await import('../config.ts')).allSettings() : []
 
 function unknownCommand(
   words: readonly string[],

@@ -4,7 +4,7 @@ import { BODY_BYTES_DEFAULT, BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from '../mod
 import type { DialOptions } from '../remoting/connection.ts'
 import type { Credentials } from '../remoting/signature.ts'
 
-export const CLUSTER_SETTINGS = {
+export const clusterSettings = () => ({
   tls: z
     .boolean()
     .default(false)
@@ -51,7 +51,7 @@ export const CLUSTER_SETTINGS = {
     .max(QUEUES_PER_TOPIC_MAX)
     .default(8)
     .describe('Queues on each master of a topic that is created.'),
-}
+})
 
 /** Either alone would mean that the gateway signs nothing. */
 export function credentialProblems({
@@ -64,7 +64,7 @@ export function credentialProblems({
   return [{ path: ['cluster', due!], message: `is due beside cluster.${given}` }]
 }
 
-type Settings = z.output<z.ZodObject<typeof CLUSTER_SETTINGS>>
+type Settings = z.output<z.ZodObject<ReturnType<typeof clusterSettings>>>
 
 /** The answers of a broker that acknowledge a message. */
 export type AcceptStatus = Settings['acceptStatus']
@@ -76,4 +76,4 @@ export interface ClusterOptions extends Omit<Settings, 'tls' | 'accessKey' | 'se
   readonly tls?: DialOptions['tls']
 }
 
-export const CLUSTER_DEFAULTS = z.object(CLUSTER_SETTINGS).parse({})
+export const CLUSTER_DEFAULTS = z.object(clusterSettings()).parse({})

@@ -11,7 +11,7 @@ export type UserFrom = (typeof USER_FROM)[number]
 
 const file = (what: string) => z.string().min(1).optional().describe(`PEM file: ${what}`)
 
-export const TLS_SETTINGS = {
+export const tlsSettings = () => ({
   certificate: file('the certificate of this server, and after it those between it and its CA.'),
   key: file("the certificate's private key."),
   keyPassword: z.string().optional().meta({
@@ -38,18 +38,18 @@ export const TLS_SETTINGS = {
     .min(100)
     .default(10_000)
     .describe("From a client's first byte to the end of the handshake."),
-}
+})
 
-export const PROXY_SETTINGS = {
+export const proxySettings = () => ({
   from: z
     .array(z.string().refine(isNetwork, { error: 'no address and no network such as 10.0.0.0/8' }))
     .default([])
     .describe(
       'Addresses and networks of proxies: each of their connections begins with a header of version 1 or 2.',
     ),
-}
+})
 
-export const WEB_SOCKET_SETTINGS = {
+export const webSocketSettings = () => ({
   enabled: z
     .boolean()
     .default(true)
@@ -77,7 +77,7 @@ export const WEB_SOCKET_SETTINGS = {
     .min(100)
     .default(10_000)
     .describe('From the first byte of the HTTP request to its end.'),
-}
+})
 
 /** The mode of a listener. */
 export const tlsMode = () =>

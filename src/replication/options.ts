@@ -9,7 +9,7 @@ export type BrokerRole = (typeof BROKER_ROLES)[number]
 /** As many as a log has holds. */
 const REPLICAS_MAX = 16
 
-export const REPLICATION_SETTINGS = {
+export const replicationSettings = () => ({
   master: z
     .string()
     .refine(isAddress, { error: 'not host:port' })
@@ -59,12 +59,12 @@ export const REPLICATION_SETTINGS = {
     .min(100)
     .default(15_000)
     .describe('A slave that had not all of the log for so long is not in sync.'),
-}
+})
 
 /** An endpoint of etcd; what comes behind the port would not be used. */
 const ENDPOINT = /^https?:\/\/[^/?#@\s]+$/
 
-export const ETCD_SETTINGS = {
+export const etcdSettings = () => ({
   endpoints: z
     .array(z.string().regex(ENDPOINT, { error: 'not http://host:port or https://host:port' }))
     .max(16)
@@ -90,11 +90,13 @@ export const ETCD_SETTINGS = {
     .boolean()
     .default(false)
     .describe('Of one copy: it is the first master where etcd knows of none yet.'),
-}
+})
 
-export type EtcdSettings = Readonly<z.output<z.ZodObject<typeof ETCD_SETTINGS>>>
+export type EtcdSettings = Readonly<z.output<z.ZodObject<ReturnType<typeof etcdSettings>>>>
 
-export type ReplicationOptions = Readonly<z.output<z.ZodObject<typeof REPLICATION_SETTINGS>>>
+export type ReplicationOptions = Readonly<
+  z.output<z.ZodObject<ReturnType<typeof replicationSettings>>>
+>
 
 interface Problem {
   readonly path: string[]

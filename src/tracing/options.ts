@@ -1,7 +1,7 @@
 // The settings of tracing.
 import { z } from 'zod'
 
-export const TRACING_SETTINGS = {
+export const tracingSettings = () => ({
   endpoint: z
     .string()
     .regex(/^https?:\/\/[^/]/, { error: 'not a URL that begins with http:// or https://' })
@@ -27,6 +27,6 @@ export const TRACING_SETTINGS = {
     .min(1)
     .default(1_000)
     .describe('Spans made in one second at most; further ones are counted and left out.'),
-}
+})
 
-export type TracingOptions = z.output<z.ZodObject<typeof TRACING_SETTINGS>>
+export type TracingOptions = z.output<z.ZodObject<ReturnType<typeof tracingSettings>>>

@@ -5,7 +5,7 @@ import test from 'ava'
 import type { Entry } from '../../src/cli/command.ts'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { connect } from '../../src/client/index.ts'
-import { configOf, settings } from '../../src/config.ts'
+import { allSettings, configOf } from '../../src/config.ts'
 import { LAYOUT_VERSION } from '../../src/store/disk/data-directory.ts'
 import { connectRhea } from '../support/amqp/rhea-client.ts'
 import { plainEnv, startServer, TRIVET } from '../support/server.ts'
@@ -18,7 +18,7 @@ const pages = sources('docs/operate', '.md')
 const KIB = 1024
 
 test('every setting that the pages for operators name is one', (t) => {
-  const names = new Set(settings.map(({ name }) => name))
+  const names = new Set(allSettings().map(({ name }) => name))
   const pattern = /`((?:store|broker|remoting|mqtt|amqp|nameServer)\.[a-z][a-zA-Z]+)`/g
   const named = pages.flatMap(({ text }) => Array.from(text.matchAll(pattern), ([, name]) => name!))
   t.true(named.length > 20)

@@ -55,7 +55,7 @@ async function flagsOf(entry: { load(): Promise<Command> }): Promise<Flags> {
   const help: Flag = { type: 'boolean', short: 'h', describe: 'Show this help.' }
   const settings: Record<string, Flag> = {}
   if (loaded.takesSettings) {
-    for (const setting of (await import('../../config.ts')).settings) {
+    for (const setting of (await import('../../config.ts')).allSettings()) {
       const isBoolean = setting.schema.type === 'boolean'
       const choices = setting.schema.enum?.map(String)
       settings[setting.flag] = {

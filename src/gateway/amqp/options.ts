@@ -7,7 +7,7 @@ const MIB = 1024 * 1024
 /** The other sections of a message whose body is as large as bodies get. */
 const SECTIONS_BYTES = 128 * 1024
 
-export const AMQP_SETTINGS = {
+export const amqpSettings = () => ({
   frameBytesMax: z
     .int()
     .min(4096)
@@ -58,15 +58,15 @@ export const AMQP_SETTINGS = {
     .min(1000)
     .default(5 * 60_000)
     .describe('A transaction is rolled back this long after its first message or outcome.'),
-}
+})
 
-type Settings = Readonly<z.output<z.ZodObject<typeof AMQP_SETTINGS>>>
+type Settings = Readonly<z.output<z.ZodObject<ReturnType<typeof amqpSettings>>>>
 
 export interface AmqpOptions extends Settings {
   readonly messageBytesMax: number
 }
 
 export const AMQP_DEFAULTS: AmqpOptions = {
-  ...z.object(AMQP_SETTINGS).parse({}),
+  ...z.object(amqpSettings()).parse({}),
   messageBytesMax: BODY_BYTES_DEFAULT + SECTIONS_BYTES,
 }

@@ -1,7 +1,7 @@
 // The settings of HTTP beside those that every listener has.
 import { z } from 'zod'
 
-export const HTTP_SETTINGS = {
+export const httpSettings = () => ({
   hosts: z
     .array(z.string().min(1))
     .max(64)
@@ -25,10 +25,10 @@ export const HTTP_SETTINGS = {
     .min(1)
     .default(64)
     .describe('Requests that are answered at one time; others are told to come again (503).'),
-}
+})
 
-export type HttpOptions = z.output<z.ZodObject<typeof HTTP_SETTINGS>> & {
+export type HttpOptions = z.output<z.ZodObject<ReturnType<typeof httpSettings>>> & {
   readonly advertisedHost?: string | undefined
 }
 
-export const HTTP_DEFAULTS: HttpOptions = z.object(HTTP_SETTINGS).parse({})
+export const HTTP_DEFAULTS: HttpOptions = z.object(httpSettings()).parse({})

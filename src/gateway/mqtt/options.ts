@@ -9,7 +9,7 @@ const MIB = 1024 * 1024
 /** Topic name and properties of a message whose body is as large as bodies get. */
 const HEADER_BYTES = 128 * 1024
 
-export const MQTT_SETTINGS = {
+const connectionSettings = () => ({
   packetBytesMax: z
     .int()
     .min(64 * 1024)
@@ -41,6 +41,9 @@ export const MQTT_SETTINGS = {
     .describe(
       'The client id of a client that gives a user name is that name, whatever id it asks for.',
     ),
+})
+
+const sessionSettings = () => ({
   sessionExpiryMs: z
     .int()
     .min(1000)
@@ -71,6 +74,9 @@ export const MQTT_SETTINGS = {
     .describe(
       'Receive maximum for MQTT 5 clients: enforced for QoS 2, QoS 1 is slowed down instead.',
     ),
+})
+
+const messageSettings = () => ({
   topicAliasMax: z
     .int()
     .min(0)
@@ -119,15 +125,21 @@ export const MQTT_SETTINGS = {
     .min(0)
     .default(256 * MIB)
     .describe('Bytes of retained messages in total.'),
-}
+})
 
-type Settings = Readonly<z.output<z.ZodObject<typeof MQTT_SETTINGS>>>
+export const mqttSettings = () => ({
+  ...connectionSettings(),
+  ...sessionSettings(),
+  ...messageSettings(),
+})
+
+type Settings = Readonly<z.output<z.ZodObject<ReturnType<typeof mqttSettings>>>>
 
 export interface MqttOptions extends Settings {
   readonly packetBytesMax: number
 }
 
 export const MQTT_DEFAULTS: MqttOptions = {
-  ...z.object(MQTT_SETTINGS).parse({}),
+  ...z.object(mqttSettings()).parse({}),
   packetBytesMax: BODY_BYTES_DEFAULT + HEADER_BYTES,
 }
