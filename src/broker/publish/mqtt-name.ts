@@ -6,8 +6,12 @@ import { encodeProperties, findProperty, PROPERTY } from '../../model/properties
 import { isMqttAddressable, mqttPlace } from '../../model/routing-name.ts'
 
 const QOS_SAID: ReadonlySet<string | undefined> = new Set(['0', '2'])
-/** Wildcards, and what no client can publish: names that are reserved begin with '$'. */
-const UNSAFE = /^\$|[+#\p{Cc}]/u
+/**
+ * Wildcards, and what no client can publish: names that are reserved begin with '$'. The control
+ * characters are spelt out, as a class of Unicode loads tables at each start.
+ */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: no name has them
+const UNSAFE = /^\$|[+#\u0000-\u001f\u007f-\u009f]/
 
 /** What is believed of a sender's properties; `isThere`: is there a topic of this name? */
 export function mqttProperties(

@@ -23,36 +23,44 @@ const COMMON_WORDS = ['NOT', 'AND', 'OR', 'BETWEEN', 'IN', 'TRUE', 'FALSE', 'NUL
 const TEXT = `'(?<text>(?:''|[^'])*)'`
 const FRACTION = String.raw`\d+\.\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+`
 
-export const ROCKETMQ_TOKENS: TokenDialect = {
-  keywords: new Set([...COMMON_WORDS, 'CONTAINS', 'STARTSWITH', 'ENDSWITH']),
-  pattern: new RegExp(
-    [
-      String.raw`(?<blank>[ \t\n\r\f]+|--[^\n\r]*|/\*(?:[^*]|\*(?!/))*\*/)`,
-      `(?<double>${FRACTION})`,
-      String.raw`(?<integer>0|[1-9]\d*)[lL]?`,
-      TEXT,
-      String.raw`(?<name>[a-zA-Z_$][\w$]*)`,
-      '(?<operator><>|<=|>=|[=<>(),+-])',
-    ].join('|'),
-    'y',
-  ),
+/** The pattern comes with its first use: classes of Unicode load tables. */
+function dialect(words: readonly string[], tokens: readonly string[], flags: string): TokenDialect {
+  let pattern: RegExp | undefined
+  return {
+    keywords: new Set([...COMMON_WORDS, ...words]),
+    get pattern() {
+      pattern ??= new RegExp(tokens.join('|'), flags)
+      return pattern
+    },
+  }
 }
 
+export const ROCKETMQ_TOKENS = dialect(
+  ['CONTAINS', 'STARTSWITH', 'ENDSWITH'],
+  [
+    String.raw`(?<blank>[ \t\n\r\f]+|--[^\n\r]*|/\*(?:[^*]|\*(?!/))*\*/)`,
+    `(?<double>${FRACTION})`,
+    String.raw`(?<integer>0|[1-9]\d*)[lL]?`,
+    TEXT,
+    String.raw`(?<name>[a-zA-Z_$][\w$]*)`,
+    '(?<operator><>|<=|>=|[=<>(),+-])',
+  ],
+  'y',
+)
+
 /** JMS' selectors: Java's numbers and names, and the dots of `amqp.` names. */
-export const SELECTOR_TOKENS: TokenDialect = {
-  keywords: new Set([...COMMON_WORDS, 'LIKE', 'ESCAPE']),
-  pattern: new RegExp(
-    [
-      String.raw`(?<blank>[ \t\n\r\f]+)`,
-      String.raw`(?<double>${FRACTION}|\d+(?=[dDfF]))[dDfF]?`,
-      String.raw`(?<integer>0[xX][\da-fA-F]{1,16}|\d+)[lL]?`,
-      TEXT,
-      String.raw`(?<name>[\p{L}_$][\p{L}\p{N}_$.]*)`,
-      '(?<operator><>|<=|>=|[=<>(),+*/-])',
-    ].join('|'),
-    'yu',
-  ),
-}
+export const SELECTOR_TOKENS = dialect(
+  ['LIKE', 'ESCAPE'],
+  [
+    String.raw`(?<blank>[ \t\n\r\f]+)`,
+    String.raw`(?<double>${FRACTION}|\d+(?=[dDfF]))[dDfF]?`,
+    String.raw`(?<integer>0[xX][\da-fA-F]{1,16}|\d+)[lL]?`,
+    TEXT,
+    String.raw`(?<name>[\p{L}_$][\p{L}\p{N}_$.]*)`,
+    '(?<operator><>|<=|>=|[=<>(),+*/-])',
+  ],
+  'yu',
+)
 
 /** The token at or after the place; undefined where none can begin. */
 export function tokenAt(
