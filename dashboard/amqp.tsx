@@ -1,7 +1,7 @@
 // Links of AMQP clients.
 import { useState } from 'preact/hooks'
 import type { Page } from './api.js'
-import { count, Field, Problem, Table, usePages } from './parts.js'
+import { Choice, count, Field, Filters, Problem, Table, usePages } from './parts.js'
 
 interface Link {
   readonly name: string
@@ -21,29 +21,21 @@ const ROLES = {
   coordinator: 'controls transactions',
 } as const
 
+const CHOICES = { '': 'does any of these', ...ROLES }
+
 export function Amqp() {
   const [contains, setContains] = useState('')
-  const [role, setRole] = useState('')
+  const [role, setRole] = useState<keyof typeof CHOICES>('')
   const { value, error, pager } = usePages<{ links: readonly Link[] } & Page>('amqp/links', {
     ...{ contains, role },
   })
   return (
     <section>
       <h1>AMQP links</h1>
-      <form class="row" onSubmit={(event) => event.preventDefault()}>
+      <Filters>
         <Field label="Container or link contains" value={contains} onInput={setContains} />
-        <label>
-          <span>The client</span>
-          <select value={role} onChange={(event) => setRole(event.currentTarget.value)}>
-            <option value="">does any of these</option>
-            {Object.entries(ROLES).map(([name, label]) => (
-              <option key={name} value={name}>
-                {label}
-              </option>
-            ))}
-          </select>
-        </label>
-      </form>
+        <Choice label="The client" value={role} choices={CHOICES} onChange={setRole} />
+      </Filters>
       <Problem error={error} />
       {value !== undefined && (
         <>

@@ -1,13 +1,13 @@
 // Connected clients of all protocols.
 import { useState } from 'preact/hooks'
 import type { Client, Page } from './api.js'
-import { Field, Problem, Table, usePages } from './parts.js'
+import { Choice, Field, Filters, Problem, Table, usePages } from './parts.js'
 
 const PROTOCOLS = { '': 'All', remoting: 'RocketMQ', mqtt: 'MQTT', amqp: 'AMQP 1.0' } as const
 
 export function Clients() {
   const [contains, setContains] = useState('')
-  const [protocol, setProtocol] = useState('')
+  const [protocol, setProtocol] = useState<keyof typeof PROTOCOLS>('')
   const { value, error, pager } = usePages<{ clients: readonly Client[] } & Page>('clients', {
     contains,
     protocol,
@@ -15,19 +15,10 @@ export function Clients() {
   return (
     <section>
       <h1>Clients</h1>
-      <form class="row" onSubmit={(event) => event.preventDefault()}>
+      <Filters>
         <Field label="Id contains" value={contains} onInput={setContains} />
-        <label>
-          <span>Protocol</span>
-          <select value={protocol} onChange={(event) => setProtocol(event.currentTarget.value)}>
-            {Object.entries(PROTOCOLS).map(([name, label]) => (
-              <option key={name} value={name}>
-                {label}
-              </option>
-            ))}
-          </select>
-        </label>
-      </form>
+        <Choice label="Protocol" value={protocol} choices={PROTOCOLS} onChange={setProtocol} />
+      </Filters>
       <Problem error={error} />
       {value !== undefined && (
         <>

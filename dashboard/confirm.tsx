@@ -1,6 +1,7 @@
 // A button for what cannot be undone: it asks first, and says what is lost.
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { part, send } from './api.js'
 import { Field, Problem } from './parts.js'
 
 interface ConfirmProps {
@@ -31,6 +32,37 @@ export function Confirm({ label, about, disabled, ...asked }: ConfirmProps) {
         {label}
       </button>
       {isOpen && <Question label={label} {...asked} done={() => setOpen(false)} />}
+    </>
+  )
+}
+
+interface DeletionProps {
+  readonly kind: 'group' | 'topic'
+  readonly name: string
+  /** What goes with the request. */
+  readonly query?: string
+  /** What is lost. */
+  readonly children: ComponentChildren
+}
+
+/** Of all that a page is about; the list is shown after it. */
+export function Deletion({ kind, name, query = '', children }: DeletionProps) {
+  const label = `Delete the ${kind}`
+  return (
+    <>
+      <h2>{label}</h2>
+      <Confirm
+        label={label}
+        title={`${label} ${name}?`}
+        name={name}
+        act={async () => {
+          await send('DELETE', `${kind}s/${part(name)}${query}`)
+          location.hash = `#/${kind}s`
+        }}
+      >
+        <p>These are lost:</p>
+        {children}
+      </Confirm>
     </>
   )
 }

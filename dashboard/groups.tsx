@@ -10,9 +10,9 @@ import {
   type QueueLag,
   send,
 } from './api.js'
-import { Confirm } from './confirm.js'
+import { Deletion } from './confirm.js'
 import { MessageView } from './messages.js'
-import { count, Field, Problem, Table, time, useLoaded, usePages } from './parts.js'
+import { count, Field, Filters, Problem, Table, time, useLoaded, usePages } from './parts.js'
 import { Reset } from './reset.js'
 
 export function Groups() {
@@ -23,9 +23,9 @@ export function Groups() {
   return (
     <section>
       <h1>Groups</h1>
-      <form class="row" onSubmit={(event) => event.preventDefault()}>
+      <Filters>
         <Field label="Name contains" value={contains} onInput={setContains} />
-      </form>
+      </Filters>
       <Problem error={error} />
       {value !== undefined && (
         <>
@@ -114,34 +114,22 @@ function Delete({ group: { name, queues, members } }: { readonly group: Describe
   const places = queues.length - waiting.length
   const retries = waiting.reduce((sum, { lag }) => sum + lag, 0)
   return (
-    <>
-      <h2>Delete the group</h2>
-      <Confirm
-        label="Delete the group"
-        title={`Delete the group ${name}?`}
-        name={name}
-        act={async () => {
-          await send('DELETE', `groups/${part(name)}?keepOffsets=${keeps}`)
-          location.hash = '#/groups'
-        }}
-      >
-        <p>These are lost:</p>
-        <ul>
-          <li>its definition</li>
-          <li>{count(retries)} messages that wait to be tried again</li>
-          {!keeps && <li>its place in {count(places)} queues</li>}
-        </ul>
-        <p>
-          {members.length > 0 &&
-            `It has ${count(members.length)} connected members, which may make it again. `}
-          The messages of its topics and its dead letters stay.
-        </p>
-        <label class="check">
-          <input type="checkbox" checked={keeps} onChange={() => setKeeps(!keeps)} />
-          <span>Keep its places for a group of the same name</span>
-        </label>
-      </Confirm>
-    </>
+    <Deletion kind="group" name={name} query={`?keepOffsets=${keeps}`}>
+      <ul>
+        <li>its definition</li>
+        <li>{count(retries)} messages that wait to be tried again</li>
+        {!keeps && <li>its place in {count(places)} queues</li>}
+      </ul>
+      <p>
+        {members.length > 0 &&
+          `It has ${count(members.length)} connected members, which may make it again. `}
+        The messages of its topics and its dead letters stay.
+      </p>
+      <label class="check">
+        <input type="checkbox" checked={keeps} onChange={() => setKeeps(!keeps)} />
+        <span>Keep its places for a group of the same name</span>
+      </label>
+    </Deletion>
   )
 }
 

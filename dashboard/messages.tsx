@@ -1,7 +1,7 @@
 // Messages of a topic: found, looked at, sent.
 import { useState } from 'preact/hooks'
 import { get, type Message, part, send } from './api.js'
-import { count, Field, Problem, Table, time, useLoaded } from './parts.js'
+import { Choice, count, Field, Problem, Table, time, useLoaded } from './parts.js'
 
 const WAYS = {
   newest: 'The newest',
@@ -41,16 +41,7 @@ export function Browse({ topic }: { readonly topic: string }) {
           search()
         }}
       >
-        <label>
-          <span>Find</span>
-          <select value={way} onChange={(event) => setWay(event.currentTarget.value as Way)}>
-            {Object.entries(WAYS).map(([name, label]) => (
-              <option key={name} value={name}>
-                {label}
-              </option>
-            ))}
-          </select>
-        </label>
+        <Choice label="Find" value={way} choices={WAYS} onChange={setWay} />
         {way !== 'newest' && (
           <Field
             label={WAYS[way]}

@@ -1,7 +1,7 @@
 // What MQTT keeps: sessions and retained messages.
 import { useState } from 'preact/hooks'
 import { get, type Page, part } from './api.js'
-import { count, Field, Problem, Table, time, useLoaded, usePages } from './parts.js'
+import { count, Field, Filters, Problem, Table, time, useLoaded, usePages } from './parts.js'
 
 interface Session {
   readonly clientId: string
@@ -27,9 +27,9 @@ export function Mqtt() {
   return (
     <section>
       <h1>MQTT sessions</h1>
-      <form class="row" onSubmit={(event) => event.preventDefault()}>
+      <Filters>
         <Field label="Client id contains" value={contains} onInput={setContains} />
-      </form>
+      </Filters>
       <Problem error={error} />
       {value !== undefined && (
         <>
@@ -94,7 +94,7 @@ function Retained() {
   return (
     <>
       <h2>Retained messages</h2>
-      <form class="row" onSubmit={(event) => event.preventDefault()}>
+      <Filters>
         <Field
           label="Filter"
           value={filter}
@@ -113,7 +113,7 @@ function Retained() {
         >
           Next page
         </button>
-      </form>
+      </Filters>
       <Problem error={error} />
       {value !== undefined && (
         <Table

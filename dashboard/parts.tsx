@@ -147,6 +147,38 @@ function Pager({ total, next, isFirst, onNext, onFirst }: PagerProps) {
   )
 }
 
+/** Of a list: they hold as they are typed. */
+export function Filters({ children }: { readonly children: ComponentChildren }) {
+  return (
+    <form class="row" onSubmit={(event) => event.preventDefault()}>
+      {children}
+    </form>
+  )
+}
+
+interface ChoiceProps<C extends string> {
+  readonly label: string
+  readonly value: C
+  /** By their names: what is shown for each. */
+  readonly choices: Readonly<Record<C, string>>
+  readonly onChange: (choice: C) => void
+}
+
+export function Choice<C extends string>({ label, value, choices, onChange }: ChoiceProps<C>) {
+  return (
+    <label>
+      <span>{label}</span>
+      <select value={value} onChange={(event) => onChange(event.currentTarget.value as C)}>
+        {Object.entries<string>(choices).map(([name, shown]) => (
+          <option key={name} value={name}>
+            {shown}
+          </option>
+        ))}
+      </select>
+    </label>
+  )
+}
+
 interface FieldProps {
   readonly label: string
   readonly value: string

@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import { part, type QueueLag, send } from './api.js'
 import { Confirm } from './confirm.js'
-import { count, Field } from './parts.js'
+import { Choice, count, Field } from './parts.js'
 
 const PLACES = {
   end: 'The end',
@@ -47,16 +47,7 @@ export function Reset({ group, queues, done }: ResetProps) {
             ))}
           </select>
         </label>
-        <label>
-          <span>To</span>
-          <select value={to} onChange={(event) => setTo(event.currentTarget.value as Place)}>
-            {Object.entries(PLACES).map(([name, label]) => (
-              <option key={name} value={name}>
-                {label}
-              </option>
-            ))}
-          </select>
-        </label>
+        <Choice label="To" value={to} choices={PLACES} onChange={setTo} />
         {to === 'timeMs' && (
           <Field label={PLACES[to]} type="datetime-local" value={since} onInput={setSince} />
         )}

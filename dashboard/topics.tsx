@@ -1,9 +1,9 @@
 // Topics: the list, and one of them with its queues, groups and messages.
 import { useState } from 'preact/hooks'
 import { get, type Page, part, type QueueRange, send, type Topic } from './api.js'
-import { Confirm } from './confirm.js'
+import { Deletion } from './confirm.js'
 import { Browse, Publish } from './messages.js'
-import { count, Field, Problem, Table, useLoaded, usePages } from './parts.js'
+import { count, Field, Filters, Problem, Table, useLoaded, usePages } from './parts.js'
 
 export function Topics() {
   const [contains, setContains] = useState('')
@@ -15,13 +15,13 @@ export function Topics() {
   return (
     <section>
       <h1>Topics</h1>
-      <form class="row" onSubmit={(event) => event.preventDefault()}>
+      <Filters>
         <Field label="Name contains" value={contains} onInput={setContains} />
         <label class="check">
           <input type="checkbox" checked={all} onChange={() => setAll(!all)} />
           <span>Retry, dead-letter and system topics too</span>
         </label>
-      </form>
+      </Filters>
       <Problem error={error} />
       {value !== undefined && (
         <>
@@ -147,32 +147,20 @@ interface DeleteProps {
 function Delete({ topic: { name, queues }, groups }: DeleteProps) {
   const messages = queues.reduce((sum, { minOffset, maxOffset }) => sum + maxOffset - minOffset, 0)
   return (
-    <>
-      <h2>Delete the topic</h2>
-      <Confirm
-        label="Delete the topic"
-        title={`Delete the topic ${name}?`}
-        name={name}
-        act={async () => {
-          await send('DELETE', `topics/${part(name)}`)
-          location.hash = '#/topics'
-        }}
-      >
-        <p>These are lost:</p>
-        <ul>
-          <li>
-            {count(messages)} messages in {count(queues.length)} queues
+    <Deletion kind="topic" name={name}>
+      <ul>
+        <li>
+          {count(messages)} messages in {count(queues.length)} queues
+        </li>
+        {groups.map(({ group, lag }) => (
+          <li key={group}>
+            the place of the group {group}
+            {lag > 0 && `, which has not consumed ${count(lag)} of them`}
           </li>
-          {groups.map(({ group, lag }) => (
-            <li key={group}>
-              the place of the group {group}
-              {lag > 0 && `, which has not consumed ${count(lag)} of them`}
-            </li>
-          ))}
-          <li>what MQTT retains of it</li>
-        </ul>
-        <p>The next message to the name may make it again, empty.</p>
-      </Confirm>
-    </>
+        ))}
+        <li>what MQTT retains of it</li>
+      </ul>
+      <p>The next message to the name may make it again, empty.</p>
+    </Deletion>
   )
 }
