@@ -22,7 +22,8 @@ const ROUNDS = Number(process.argv[2] ?? 3)
 const MIB = 1024 * 1024
 const CATCH_UP_BYTES = Number(process.argv[3] ?? 1024) * MIB
 const ONLY = process.argv[4] ?? ''
-const SECONDS = '4'
+const SECONDS = 4
+const WARM_UP_SECONDS = 2
 const IDLE_SECONDS = 20
 const LOOK_MS = 20
 const WAIT_MS_MAX = 120_000
@@ -101,28 +102,43 @@ const spread = (numbers: readonly number[]): string =>
 
 // Sends
 
-const SET_UPS = {
-  'one synced broker': (later: Teardown) => spawnServer(later, { config: LEAN }),
-  'ASYNC_MASTER, a slave': (later: Teardown) => withSlave(later, 'ASYNC_MASTER'),
-  'SYNC_MASTER, a slave': (later: Teardown) => withSlave(later, 'SYNC_MASTER'),
-} as const
+interface SetUp {
+  readonly master: SpawnedServer
+  readonly slave?: SpawnedServer
+}
 
-async function withSlave(
-  later: Teardown,
-  role: 'ASYNC_MASTER' | 'SYNC_MASTER',
-): Promise<SpawnedServer> {
+const SET_UPS: Readonly<Record<string, (later: Teardown) => Promise<SetUp>>> = {
+  'one synced broker': async (later) => ({ master: await spawnServer(later, { config: LEAN }) }),
+  'ASYNC_MASTER, a slave': (later) => withSlave(later, 'ASYNC_MASTER'),
+  'SYNC_MASTER, a slave': (later) => withSlave(later, 'SYNC_MASTER'),
+}
+
+async function withSlave(later: Teardown, role: 'ASYNC_MASTER' | 'SYNC_MASTER'): Promise<SetUp> {
   const { master, follow } = await startMaster(later, role)
-  await follows(await startSlave(later, follow))
-  return master
+  const slave = await startSlave(later, follow)
+  await follows(slave)
+  return { master, slave }
+}
+
+interface SendResult extends Result {
+  readonly slaveUs: number
+}
+
+async function sendsTo({ master, slave }: SetUp, window: readonly string[]): Promise<SendResult> {
+  const args = ['--warmup', '0', ...window]
+  await generate(master, [...args, '--seconds', String(WARM_UP_SECONDS)])
+  const meter = slave && new CpuMeter(slave.pid)
+  const result = await generate(master, [...args, '--seconds', String(SECONDS)])
+  const usedUs = meter?.read().processUs ?? 0
+  return { ...result, slaveUs: usedUs / (result.perSecond * SECONDS) }
 }
 
 async function sends(connections: number, inFlight: number): Promise<void> {
   const window = ['--connections', String(connections), '--in-flight', String(inFlight)]
-  const args = ['--warmup', '2', '--seconds', SECONDS, ...window]
-  const results = new Map<string, Result[]>()
+  const results = new Map<string, SendResult[]>()
   for (let round = 0; round < ROUNDS; round++) {
     for (const [name, start] of Object.entries(SET_UPS)) {
-      const result = await during(async (later) => generate(await start(later), args))
+      const result = await during(async (later) => sendsTo(await start(later), window))
       results.set(name, [...(results.get(name) ?? []), result])
     }
   }
@@ -132,11 +148,12 @@ async function sends(connections: number, inFlight: number): Promise<void> {
     const rates = all.map(({ perSecond }) => perSecond)
     single ??= median(rates)
     const us = median(all.map(({ brokerUs }) => brokerUs))
+    const slaveUs = median(all.map((result) => Math.round(result.slaveUs * 100) / 100))
     const p99 = median(all.map((result) => result.p99))
     const failed = all.find(({ errors }) => errors > 0)
     console.log(
       `  ${name.padEnd(22)} ${spread(rates)}/s, ${(median(rates) / single).toFixed(2)}x  ` +
-        `master ${us} us CPU a message, p99 ${p99} ms` +
+        `CPU a message: master ${us} us, slave ${slaveUs} us, p99 ${p99} ms` +
         (failed === undefined ? '' : `  failed: ${failed.firstError}`),
     )
   }
@@ -188,7 +205,8 @@ async function catchUp(body: number): Promise<void> {
     }
     console.log(
       `\ncatch-up of ${Math.round(end / 1e6)} MB, ${body}-byte bodies: ${spread(rates)} MB/s; ` +
-        `one file on this disk ${spread(disks)} MB/s, written and synced alone\n` +
+        `one file on this disk ${spread(disks)} MB/s, written and synced alone: ` +
+        `${(median(rates) / median(disks)).toFixed(2)}x\n` +
         `  CPU a MB: master ${median(cpuMs.master)} ms, slave ${median(cpuMs.slave)} ms`,
     )
   })

@@ -1,6 +1,6 @@
 // The master's end of replication: takes slaves at a port of its own, checks that each has a copy
 // of this log, and answers their FETCHes from a feed of it.
-import type { Timer } from '../clock.ts'
+import { sleep, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
 import { Connections } from '../net/connections.ts'
@@ -43,6 +43,8 @@ import {
 /** A FETCH is held for so long; a slave asks for less. */
 const WAIT_MS_MAX = 30_000
 const SWEEP_MS = 5_000
+/** Where nothing waits for a slave, it gets what came within so long together. */
+const GATHER_MS = 10
 /** One line in so long says that slaves are refused. */
 const REFUSALS_TOLD_MS = 1_000
 
@@ -141,6 +143,8 @@ class SlaveConnection extends ServerConnection {
   /** What the next batch is read into: a FETCH says that the one before the last is all there. */
   #buffers: [next: Buffer, last: Buffer] | undefined
   #isFetching = false
+  /** When it was last answered with frames, monotonic ms. */
+  #fedMs = Number.NEGATIVE_INFINITY
   /** Its HELLO was answered. */
   #isWelcome = false
   #isRefused = false
@@ -348,10 +352,22 @@ class SlaveConnection extends ServerConnection {
         throw new BrokerError('PROTOCOL_ERROR', text)
       }
       this.#confirm(fetch.synced)
+      await this.#gather(this.#fedTo)
       return this.#answerOf(await this.#nextWithin(this.#feed, fetch.waitMs), asked)
     } finally {
       this.#isFetching = false
     }
+  }
+
+  /**
+   * Each answer wakes both processes, and has the slave sync: on one that follows closely, messages
+   * that come one by one would each cost as much as a hundred.
+   */
+  async #gather(fedTo: number): Promise<void> {
+    const { clock, replication } = this.#context
+    const leftMs = this.#fedMs + GATHER_MS - clock.monotonic()
+    const isFar = replication.syncedEnd - fedTo > BATCH_BYTES_MAX
+    if (leftMs > 0 && !isFar && !this.#replicas.isAwaited) await sleep(clock, leftMs)
   }
 
   async #openFeed({ from, checkFrom, check }: Values<typeof FETCH>): Promise<FrameFeed> {
@@ -424,6 +440,7 @@ class SlaveConnection extends ServerConnection {
       return { fields: writeFields(FETCH_ANSWER, { from, logStart: start, logEnd: syncedEnd }) }
     }
     this.#fedTo = batch.to
+    this.#fedMs = this.#context.clock.monotonic()
     const { logStart, logEnd, confirmed, bytes } = batch
     // Of a slave that is far behind the next batch is read while it takes this one. One that is not
     // gets more by one answer when it asks.

@@ -31,6 +31,11 @@ export class ZeroFill {
     return this.#busy
   }
 
+  /** Others wrote up to there, while it was not busy. */
+  written(to: number): void {
+    this.#filled = Math.max(this.#filled, to)
+  }
+
   /** One at a time. */
   grow(to: number, done: (error: Error | null) => void): void {
     const from = this.#filled

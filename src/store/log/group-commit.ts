@@ -23,6 +23,8 @@ export interface GroupCommitOptions {
   readonly asyncWindowMs: number
   /** async: unsynced bytes that start a sync before the window is over. */
   readonly asyncBytes: number
+  /** With so many bytes to write at once they are written without zeros before them. */
+  readonly bulkBytes: () => number
   /** Hands over what was appended since, in order; empty when nothing was. */
   readonly seal: () => readonly SealedFrame[]
   /** The frame is as durable as the mode promises. */
@@ -122,7 +124,7 @@ export class GroupCommit {
   /** @returns false when there is nothing to write, or it has to wait */
   #writeNext(written: SealedFrame[]): boolean {
     const { writer } = this.#options
-    if (this.#queue.length === 0) this.#queue.push(...this.#options.seal())
+    if (this.#queue.length === 0) this.#fillQueue()
     const frame = this.#queue[0]
     if (frame === undefined) return false
     const room = writer.room(frame.position, frame.length)
@@ -139,6 +141,14 @@ export class GroupCommit {
       writer.roll(frame.position)
     }
     return false
+  }
+
+  #fillQueue(): void {
+    const { seal, writer, bulkBytes } = this.#options
+    this.#queue.push(...seal())
+    const [first, last] = [this.#queue[0], this.#queue.at(-1)]
+    if (first === undefined || last === undefined) return
+    writer.bulk(endOf(last) - first.position >= bulkBytes())
   }
 
   /** How many frames, from the first on, lie back to back in memory and have room: one write. */

@@ -54,6 +54,8 @@ export class SegmentWriter {
   #isSparing = false
   /** A frame waits for zeros up to here, within the file. */
   #needed = 0
+  /** What is written is long, and needs no zeros before it: see `bulk`. */
+  #isBulk = false
 
   constructor(options: SegmentWriterOptions) {
     this.#options = options
@@ -98,6 +100,15 @@ export class SegmentWriter {
     this.#current = this.#open(segment, size, used)
   }
 
+  /**
+   * A log that catches up writes megabytes for each sync, and to write as many zeros first would
+   * only double that: its frames go where there are none yet. What a full disk refuses then is
+   * fetched again later.
+   */
+  bulk(isBulk: boolean): void {
+    this.#isBulk = isBulk
+  }
+
   /** May [position, position + length) be written now? */
   room(position: number, length: number): Room {
     const current = this.#current!
@@ -107,6 +118,8 @@ export class SegmentWriter {
     if (stop > this.#capacity(current) && position > start) return 'roll'
     if (this.#rolling) return 'fill'
     if (stop <= current.fill.filled) return 'ready'
+    // Zeros under way would overwrite it.
+    if (this.#isBulk && !current.fill.busy) return 'ready'
     this.#needed = stop
     return 'fill'
   }
@@ -116,6 +129,9 @@ export class SegmentWriter {
     const current = this.#current!
     writeAll(current.files[0], bytes, at, length, position - current.segment.start)
     current.used = position + length - current.segment.start
+    if (current.used <= current.fill.filled) return
+    current.fill.written(current.used)
+    current.segment.fileBytes = current.used
   }
 
   /** Syncs the bytes written so far. Two at once at most, on different slots. */
@@ -132,7 +148,7 @@ export class SegmentWriter {
   makeRoom(): void {
     const needed = this.#needed
     this.#needed = 0
-    this.#advance(needed)
+    if (needed > 0 || !this.#isBulk) this.#advance(needed)
   }
 
   /**

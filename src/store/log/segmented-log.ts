@@ -490,6 +490,7 @@ class SegmentedLog implements CommitLog {
       ...{ writer: this.#writer, clock, flush, syncSeconds },
       asyncWindowMs: Math.min(asyncWindowMs ?? 100, ASYNC_WINDOW_MS_MAX),
       asyncBytes: ASYNC_BYTES,
+      bulkBytes: () => (this.isPassive ? this.#sizes.bulkBytes : Number.POSITIVE_INFINITY),
       seal: () => this.#stage.take(),
       deliver: (frame: SealedFrame) => this.#acknowledgements.take(frame),
       synced: () => this.#feeds.wake(),

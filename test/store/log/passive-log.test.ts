@@ -111,6 +111,28 @@ test('frames that were taken together are one write', async (t) => {
   t.true(apart - together >= frames.length, `${apart} and ${together} calls`)
 })
 
+test('a log that catches up writes no zeros before what it takes', async (t) => {
+  const master = filled(12, { segmentBytes: 64 * 1024 })
+  const follower = opened({
+    ...{ seed: 11, segmentBytes: 64 * 1024 },
+    follows: { logId: master.log.id, start: master.log.start },
+  })
+  const size = (): number =>
+    follower.disk.contentOf(`/log/${follower.log.segments()[0]!.name}`).length
+  const before = size()
+  const frames = await framesOf(master, logPosition(0))
+  for (const bytes of frames) follower.log.appendFrame(bytes, 0, () => {})
+  follower.settle()
+  t.is(follower.log.syncedEnd, master.log.syncedEnd)
+  t.true(follower.log.end > before)
+  t.is(size(), Number(follower.log.end))
+  // One that has caught up has zeros again, so that its syncs need no more than the bytes.
+  master.append([100])
+  master.settle()
+  await ship(master, follower)
+  t.true(size() > follower.log.end)
+})
+
 test('a full disk refuses frames, and takes them when there is room', async (t) => {
   const master = filled(60)
   const follower = opened({

@@ -3,7 +3,7 @@
 
 import type { User } from '../../../src/access/known-users.ts'
 import { UserStore } from '../../../src/access/user-store.ts'
-import { systemClock } from '../../../src/clock.ts'
+import { type Clock, systemClock } from '../../../src/clock.ts'
 import { logPosition } from '../../../src/model/positions.ts'
 import { Listener } from '../../../src/net/listener.ts'
 import { Numbers } from '../../../src/numbers/numbers.ts'
@@ -57,6 +57,8 @@ export interface MasterOptions {
   readonly users?: Readonly<Record<string, User>>
   readonly store?: Partial<StoreOptions>
   readonly electorate?: Electorate
+  /** Of what serves slaves. */
+  readonly clock?: Clock
 }
 
 export interface TestMaster {
@@ -80,8 +82,15 @@ export async function startMaster(t: Teardown, options: MasterOptions = {}): Pro
   const context = { replication, clock: systemClock, log, numbers }
   const replicas = new Replicas(context, { ...SYNC, ...options.replicas })
   const auth = new UserStore(options.users ?? {}, systemClock)
-  const { electorate } = options
-  const server = new ReplicationServer({ ...context, ...IDENTITY, replicas, auth, electorate })
+  const { electorate, clock = systemClock } = options
+  const server = new ReplicationServer({
+    ...context,
+    ...IDENTITY,
+    clock,
+    replicas,
+    auth,
+    electorate,
+  })
   const listener = await Listener.open({
     ...{ host: '127.0.0.1', port: options.port ?? 0, name: 'replication', limits: GENEROUS_LIMITS },
     ...{ log, clock: systemClock },
