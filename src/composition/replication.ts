@@ -32,6 +32,8 @@ export async function composeReplication(
     listener.stopAccepting()
     await slaves?.close()
   })
+  // One that was promoted serves at once: its former master is gone, and other slaves may be.
+  if (role === 'SYNC_MASTER') await replicas.tailSettled()
   return {
     status: () => ({
       ...{ isMaster: true, epoch: replication.epoch, syncedEnd: replication.syncedEnd },

@@ -78,6 +78,8 @@ export class Replicas {
   #seenTo = 0
   #deposed: BrokerError | undefined
   #isShort = false
+  /** Waited for before clients are served. */
+  #tail: { readonly to: number; readonly settle: () => void } | undefined
 
   constructor(context: ReplicasContext, options: ReplicasOptions) {
     this.#context = context
@@ -103,6 +105,11 @@ export class Replicas {
 
   get all(): readonly Replica[] {
     return [...this.#connected]
+  }
+
+  /** Does an acknowledgement wait for slaves? */
+  get isAwaited(): boolean {
+    return this.#hold !== undefined || this.#options.counted !== undefined
   }
 
   isInSync({ pace }: Replica): boolean {
@@ -174,6 +181,29 @@ export class Replicas {
   /** What waits is answered when the store closes: it is not confirmed. */
   close(): void {
     this.#timer.cancel()
+    this.#tail?.settle()
+  }
+
+  /**
+   * Settles when enough slaves have all that the log had when it was opened, or as late as what is
+   * sent is answered without them. What this machine alone has may go with it: it was never
+   * acknowledged, and is no more to be read than what is under way.
+   */
+  async tailSettled(): Promise<void> {
+    const { replication, clock, log } = this.#context
+    const { confirmedTo: from, syncedEnd: to } = replication
+    if (this.#hold === undefined || from >= to) return
+    const { slaveTimeoutMs: waitMs } = this.#options
+    const text = `what the log has from ${from} on may not be on any slave: clients are served once it is, or in ${waitMs} ms`
+    log.info({ evt: 'replication.tail', from, to, waitMs }, text)
+    let late: Timer | undefined
+    await new Promise<void>((settle) => {
+      this.#tail = { to, settle }
+      late = clock.after(waitMs, settle)
+      this.#settle()
+    })
+    late?.cancel()
+    this.#tail = undefined
   }
 
   /** Confirms what enough slaves have. */
@@ -183,6 +213,7 @@ export class Replicas {
     const confirmed = [...this.#connected].map(({ confirmedTo }) => confirmedTo)
     const to = confirmed.sort((a, b) => b - a)[wanted - 1]!
     this.#hold.confirm(logPosition(to))
+    if (this.#tail !== undefined && to >= this.#tail.to) this.#tail.settle()
     let done = 0
     while (done < this.#waiting.length && this.#waiting[done]!.to <= to) done++
     if (done > 0) this.#waiting = this.#waiting.slice(done)

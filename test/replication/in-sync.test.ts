@@ -17,6 +17,7 @@ import {
 import type { AppendGroup } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
+import { freePort, startServer } from '../support/server.ts'
 import { startMaster, startSlave, type TestMaster } from '../support/store/master-and-slave.ts'
 import { draft } from '../support/store/store-contents.ts'
 import { eventually } from '../support/waiting.ts'
@@ -64,6 +65,93 @@ test('a slave that is one message behind all the time is in sync', async (t) => 
   // It is heard no more.
   clock.advance(15_001)
   t.is(replicas.inSync, 1)
+})
+
+test('where nothing waits for a slave it gets together what comes within some milliseconds', async (t) => {
+  const clock = new FakeClock()
+  const master = await startMaster(t, { ...ASYNC, clock })
+  const { replication } = master.store
+  const link = await slaveOf(t, master)
+  await master.store.append(one('a'))
+  let at = (await fetch(link, 0, 0)).body.length
+  await master.store.append(one('b'))
+  const timers = clock.pending
+  const second = fetch(link, at, at)
+  await eventually(async () => clock.pending > timers)
+  await master.store.append(one('c'))
+  clock.advance(10)
+  at += (await second).body.length
+  t.is(at, replication.syncedEnd)
+})
+
+test('what waits for a slave is sent to it at once', async (t) => {
+  const clock = new FakeClock()
+  const master = await startMaster(t, { clock })
+  const link = await slaveOf(t, master)
+  let end = 0
+  for (const text of ['a', 'b']) {
+    const append = master.store.append(one(text))
+    await eventually(async () => master.store.replication.syncedEnd > end)
+    end += (await fetch(link, end, end)).body.length
+    link.oneWay(REPLICATION_REQUEST.confirm, { fields: writeFields(CONFIRM, { synced: end }) })
+    await append
+  }
+  t.is(end, master.store.replication.syncedEnd)
+})
+
+test('what a SYNC_MASTER found in its log is waited for until enough slaves have it', async (t) => {
+  const { store } = await startMaster(t, ASYNC)
+  await store.append(one('a'))
+  const { replication } = store
+  const [clock, log, numbers] = [new FakeClock(), new LogLines(), new Numbers()]
+  const options = { inSyncReplicas: 2, inSyncReplicasMin: 1, slaveTimeoutMs: 3_000 }
+  const replicas = new Replicas(
+    { replication, clock, log, numbers },
+    { ...options, isSync: true, slaveBehindMsMax: 15_000 },
+  )
+  t.teardown(() => replicas.close())
+  let settled = 0
+  const count = (): number => settled++
+  const first = replicas.tailSettled().then(count)
+  const slave = replicas.join(1, 'here', () => {})
+  replicas.confirm(slave, 0)
+  await new Promise(setImmediate)
+  t.is(settled, 0)
+  replicas.confirm(slave, replication.syncedEnd)
+  await first
+  replicas.leave(slave)
+  // As late as a message is answered without slaves.
+  const second = replicas.tailSettled().then(count)
+  await new Promise(setImmediate)
+  t.is(settled, 1)
+  clock.advance(3_000)
+  await second
+  t.deepEqual(log.events(), ['replication.tail', 'replication.tail'])
+})
+
+test('a SYNC_MASTER serves no client before a slave has what was left in its log', async (t) => {
+  const before = await startMaster(t, ASYNC)
+  await before.store.append(one('a'))
+  await before.close()
+  const log = new LogLines()
+  const port = await freePort()
+  const starting = startServer(t, {
+    log,
+    config: {
+      dataDir: before.directory,
+      broker: { role: 'SYNC_MASTER' },
+      replication: { enabled: true, port, slaveTimeoutMs: 600_000 },
+    },
+  })
+  let isServing = false
+  const served = starting.then(() => {
+    isServing = true
+  })
+  await eventually(async () => log.events().includes('replication.tail'))
+  t.false(isServing)
+  await startSlave(t, `127.0.0.1:${port}`)
+  await served
+  t.true(isServing)
 })
 
 test('a slave that has all is asked so often that it stays in sync', async (t) => {
