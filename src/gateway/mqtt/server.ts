@@ -98,7 +98,7 @@ export class MqttGateway implements Gateway {
     await this.#opening?.catch(() => {})
     await this.#connections.close(deadlineMs)
     for (const watch of this.#watches) watch[Symbol.dispose]()
-    await this.#parts.sessions.close()
+    await this.#parts.sessions.close(deadlineMs)
     this.#parts.streams.close()
     this.#parts.addresses.close()
     this.#parts.retained.close()

@@ -83,12 +83,15 @@ export class SessionCopies {
     return this.#broker.states.watchFree(ID_PREFIX, (id) => freed(id.slice(ID_PREFIX.length)))
   }
 
-  release(claim: Claim | undefined): void {
+  /** Never rejects. */
+  async release(claim: Claim | undefined): Promise<void> {
     if (claim === undefined) return
-    this.#broker.states.release(claim).catch((error: unknown) => {
+    try {
+      await this.#broker.states.release(claim)
+    } catch (error) {
       const fields = { evt: 'mqtt.claim_not_released', id: claim.id, err: error }
       this.#log.warn(fields, 'a session could not be let go for another gateway')
-    })
+    }
   }
 
   /** The session as its last owner saved it, owned by the claim from now on. */

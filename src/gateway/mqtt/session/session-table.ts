@@ -9,8 +9,9 @@ import { BrokerError, type ErrorCode } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { Claim, StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
+import type { AttachRequest } from './attach-request.ts'
 import type { FilterCounts } from './filter-counts.ts'
-import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
+import { NEVER, Session, type Will } from './session.ts'
 import { type SessionChange, SessionCopies } from './session-copies.ts'
 
 export interface SessionTableParts {
@@ -34,18 +35,6 @@ export interface SessionTableParts {
   ) => Promise<boolean>
 }
 
-export interface AttachRequest {
-  readonly clientId: string
-  /** The user that the client connected as. */
-  readonly principal: Principal
-  readonly clean: boolean
-  readonly expiryMs: number
-  readonly will: Will | undefined
-  readonly holder: SessionHolder
-  /** Aborted when the connection ends: one that waits for its turn takes nothing over any more. */
-  readonly signal: AbortSignal
-}
-
 /** A client that tries again and again costs one line of the log in this time. */
 const REFUSALS_LOGGED_EVERY_MS = 60_000
 
@@ -53,7 +42,7 @@ const REFUSALS_LOGGED_EVERY_MS = 60_000
 const BELIEVED_MS = 3_600_000
 
 /** At a start, so that the time on the way to a cluster is not waited for once each. */
-const TAKEN_UP_TOGETHER = 256
+const TAKEN_UP_TOGETHER = 4_096
 const UNREADABLE_MAX = 10_000
 
 /** A CONNECT waits so long for a broker of the cluster that keeps its session and is away. */
@@ -123,7 +112,7 @@ export class SessionTable {
       const session = await this.#load(clientId, claim)
       if (session !== undefined) return this.#keep(session)
       if (this.#unreadable.size < UNREADABLE_MAX) this.#unreadable.add(clientId)
-      this.copies.release(claim)
+      void this.copies.release(claim)
     })
   }
 
@@ -181,7 +170,7 @@ export class SessionTable {
     } finally {
       const session = this.#sessions.get(clientId)
       // Nothing came of it, but a session that came with the claim stays.
-      if (session === undefined) this.copies.release(claim)
+      if (session === undefined) void this.copies.release(claim)
       else if (session.holder === undefined && !this.#timers.has(session)) this.#keep(session)
     }
   }
@@ -238,7 +227,7 @@ export class SessionTable {
         subscribers.remove(filter)
       }
     } else await this.#end(session, true)
-    this.copies.release(session.claim)
+    void this.copies.release(session.claim)
   }
 
   async #attachTo(
@@ -259,11 +248,13 @@ export class SessionTable {
     if (!present && request.expiryMs > 0) this.#checkQuota()
     session ??= new Session(request.clientId)
     this.#cancelTimers(session)
+    const terms = { ...request, user: ownerName(request.principal) }
+    const isKept = this.copies.has(session) && session.isSavedAs(terms, this.#parts.clock.now())
     session.claim = claim
     session.disconnectedMs = undefined
-    session.user = ownerName(request.principal)
-    session.expiryMs = request.expiryMs
-    session.will = request.will
+    session.user = terms.user
+    session.expiryMs = terms.expiryMs
+    session.will = terms.will
     session.inbound.owesNothing()
     session.holder = request.holder
     this.#sessions.set(request.clientId, session)
@@ -274,6 +265,12 @@ export class SessionTable {
       this.copies.reserve(session)
       return { session, present }
     }
+    if (isKept) this.copies.touch(session)
+    else await this.#saveAttached(session, present)
+    return { session, present }
+  }
+
+  async #saveAttached(session: Session, present: boolean): Promise<void> {
     // One that now ends with its connection must not come back as it was saved before.
     const isSaved = session.isPersistent || this.copies.has(session)
     try {
@@ -282,16 +279,12 @@ export class SessionTable {
       // A client that returns to consume goes on while the disk is full, or away: the log has its
       // session already, and nothing else can claim it.
       const { code } = BrokerError.from(error)
-      const isKept = code === 'READ_ONLY' || AWAY_CODES.has(code)
-      if (present && isKept && session.will === undefined) {
-        this.copies.touch(session)
-        return { session, present }
-      }
+      const isLater = present && (code === 'READ_ONLY' || AWAY_CODES.has(code))
+      if (isLater && session.will === undefined) return this.copies.touch(session)
       session.will = undefined
       this.detach(session, true)
       throw error
     }
-    return { session, present }
   }
 
   /**
@@ -349,15 +342,22 @@ export class SessionTable {
     void this.#exclusive.run(session.clientId, () => this.#endIfDetached(session))
   }
 
-  /** No timer fires any more; what was begun is brought to its end. */
-  async close(): Promise<void> {
+  /**
+   * No timer fires any more; what was begun is brought to its end. Sessions are let go, if possible
+   * within the deadline.
+   */
+  async close(deadlineMs: number): Promise<void> {
     this.#isClosed = true
     this.#freeWatch?.[Symbol.dispose]()
     for (const timers of this.#timers.values()) for (const timer of timers) timer.cancel()
     this.#timers.clear()
     await Promise.allSettled([...this.#wills.values(), this.#exclusive.idle()])
     await this.copies.saveDirty()
-    for (const { claim } of this.#sessions.values()) this.copies.release(claim)
+    const sessions = [...this.#sessions.values()]
+    const released = Promise.all(sessions.map(({ claim }) => this.copies.release(claim)))
+    const over = new AbortController()
+    await Promise.race([released, sleep(this.#parts.clock, deadlineMs, over.signal)])
+    over.abort()
   }
 
   async #endIfDetached(session: Session): Promise<void> {
@@ -384,7 +384,7 @@ export class SessionTable {
       await this.#attempt(session, () => this.copies.delete(session))
     }
     // Its successor, or its end here, has the claim otherwise.
-    if (!isReplaced) this.copies.release(session.claim)
+    if (!isReplaced) void this.copies.release(session.claim)
   }
 
   async #letGo(session: Session): Promise<void> {

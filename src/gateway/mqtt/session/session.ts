@@ -85,6 +85,18 @@ export class Session {
     return this.expiryMs > 0
   }
 
+  /**
+   * Has its saved copy, for a connection with these terms, all but that there is one? Then that is
+   * saved soon: ten thousand clients that come back together are not to wait for it one by one. A
+   * crash before that has the session's time run on from its last connection; half of it is left.
+   */
+  isSavedAs({ user, expiryMs, will }: Pick<Session, 'user' | 'expiryMs' | 'will'>, nowMs: number) {
+    if (this.will !== undefined || will !== undefined) return false
+    const goneMs = nowMs - (this.disconnectedMs ?? nowMs)
+    const isTimely = goneMs >= 0 && goneMs < expiryMs / 2
+    return isTimely && this.user === user && this.expiryMs === expiryMs
+  }
+
   /** The owner of its durable filters at the broker. */
   get owner(): string {
     return `mqtt/${this.clientId}`

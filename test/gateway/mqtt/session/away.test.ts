@@ -104,3 +104,25 @@ test('the sessions of a gateway that has gone end at another, with their wills',
   }
   t.pass()
 })
+
+test('a client that comes back as it went does not wait for its session to be saved', async (t) => {
+  let waits = false
+  const never = new Promise<never>(() => {})
+  const { port } = await startMqttOver(t, {
+    bend: (broker) => {
+      const { states } = broker
+      const save: States['save'] = (id, value, guard) =>
+        waits ? never : states.save(id, value, guard)
+      return overridden<Broker>(broker, { states: overridden<States>(states, { save }) })
+    },
+  })
+  for (const isBack of [false, true]) {
+    waits = isBack
+    const peer = await RawPeer.connect(port)
+    peer.send(connect('c', KEPT))
+    const { body } = await peer.readPacket()
+    t.deepEqual([body[0], body[1]], [Number(isBack), 0])
+    peer.end()
+    await peer.closed()
+  }
+})

@@ -230,3 +230,39 @@ test('a gateway that cannot read its state leaves no watcher behind', async (t) 
   await t.throwsAsync(gateway.open(), { message: 'unreadable' })
   t.is(watchers, 0)
 })
+
+test('a gateway that stops has let its sessions go', async (t) => {
+  const held = gate()
+  const { broker, gateway, port } = await startMqttOver(t, {
+    bend: (real) =>
+      bentStates(real, {
+        release: async (claim) => {
+          await held.pass()
+          await real.states.release(claim)
+        },
+      }),
+  })
+  const peer = await joined(port, withWill(10))
+  const closing = gateway.close(60_000)
+  const first = await Promise.race([held.reached.then(() => 'released'), closing])
+  t.is(first, 'released')
+  held.open()
+  await closing
+  t.truthy(await broker.states.claimFree('mqtt/session/c', () => {}))
+  peer.end()
+})
+
+test('a broker that does not take it holds up no stop', async (t) => {
+  const clock = new FakeClock()
+  const held = gate()
+  const { gateway, port } = await startMqttOver(t, {
+    clock,
+    bend: (real) => bentStates(real, { release: held.pass }),
+  })
+  const peer = await joined(port, withWill(10))
+  const closing = gateway.close(1_000)
+  await held.reached
+  peer.end()
+  clock.advance(1_000)
+  await t.notThrowsAsync(closing)
+})
