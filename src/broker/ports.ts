@@ -23,7 +23,7 @@ import type {
   StateVersion,
 } from '../model/state.ts'
 import type { RecentCounts } from '../model/status.ts'
-import type { TopicDefinition } from '../model/topic.ts'
+import { checkReadable, type TopicDefinition } from '../model/topic.ts'
 import type { HalfName, TransactionAsker, TransactionEnd } from '../model/transaction.ts'
 import { findMessages, readMessage } from './consume/lookup.ts'
 import { PopReceiver } from './consume/pops.ts'
@@ -64,7 +64,7 @@ export const permissionPort = ({ permission }: BrokerParts) => ({
 })
 
 export const groupsPort = (parts: BrokerParts) => {
-  const { groups, removal, mixed } = parts
+  const { groups, removal, mixed, permission, topics } = parts
   return {
     list: async (): Promise<readonly GroupDefinition[]> => groups.list(),
     get: async (name: string): Promise<GroupDefinition | undefined> => groups.find(name),
@@ -72,8 +72,12 @@ export const groupsPort = (parts: BrokerParts) => {
     ensure: (name: string): Promise<GroupDefinition> => groups.ensure(name),
     delete: (name: string, options?: { keepOffsets?: boolean }): Promise<void> =>
       removal.group(name, options?.keepOffsets === true),
-    checkReceiving: async (name: string, topic: string, filter: MessageFilter): Promise<void> =>
-      mixed.checkReceiving(name, { topic, filter }),
+    checkReceiving: async (name: string, topic: string, filter: MessageFilter): Promise<void> => {
+      permission.checkReadable()
+      const definition = topics.find(topic)?.definition
+      if (definition !== undefined) checkReadable(definition)
+      mixed.checkReceiving(name, { topic, filter })
+    },
     lags: async (name: string): Promise<readonly QueueLag[]> => {
       groups.need(name)
       return groupLags(parts, name)

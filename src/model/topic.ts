@@ -1,3 +1,6 @@
+// What a topic is: its queues, and the permission that clients have to it.
+import { BrokerError } from '../errors.ts'
+
 /** Permission bits of a topic as RocketMQ writes them: 4 read, 2 write, 1 inherit. */
 export const PERM_READ = 4
 export const PERM_WRITE = 2
@@ -16,3 +19,11 @@ export interface TopicDefinition {
   /** RocketMQ 5's attributes as an operator set them, by name; no message is checked by them. */
   readonly attributes?: Readonly<Record<string, string>>
 }
+
+/** @throws PERMISSION_DENIED */
+export function checkReadable({ name, perm }: Pick<TopicDefinition, 'name' | 'perm'>): void {
+  if ((perm & PERM_READ) === 0) throw unreadable(name)
+}
+
+export const unreadable = (topic: string): BrokerError =>
+  new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)

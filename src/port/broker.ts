@@ -281,7 +281,8 @@ export interface Groups {
   delete(name: string, options?: { keepOffsets?: boolean }): Promise<void>
   /**
    * May consumers of the group receive this topic so? Not where its native members subscribe to
-   * something else. @throws SUBSCRIPTION_CONFLICT; NOT_SUPPORTED where `receive` would
+   * something else. @throws SUBSCRIPTION_CONFLICT; PERMISSION_DENIED where the topic may not be
+   * read; NOT_SUPPORTED where `receive` would
    */
   checkReceiving(
     name: string,

@@ -79,6 +79,30 @@ test('AMQP 1.0: a topic that may not be read has no readers', async (t) => {
   await t.throwsAsync(reading, { any: true })
 })
 
+for (const version of [4, 5] as const) {
+  test(`version ${version}: a topic that may not be read is refused in SUBACK to a group`, async (t) => {
+    const { make, gateway } = await cluster(t)
+    await make('blind', PERM_WRITE)
+    await make('open')
+    const { port } = await gateway()
+    const peer = await RawPeer.connect(port('mqtt'))
+    t.teardown(() => peer.end())
+    peer.send(connect('one', { version }))
+    await peer.readPacket()
+    const filters = ['$share/g/blind/#', '$share/g/open/#', '$share/g/blind/+/deep']
+    peer.send(
+      subscribe(
+        1,
+        filters.map((filter) => [filter, 1] as const),
+        version,
+      ),
+    )
+    const refused = version === 5 ? 0x87 : 0x80
+    const { body } = await peer.readPacket()
+    t.deepEqual([...body.subarray(-3)], [refused, 1, refused])
+  })
+}
+
 test('a session whose broker takes no writes is refused as unavailable, a clean one goes on', async (t) => {
   const { brokers, gateway } = await cluster(t)
   const { port } = await gateway()

@@ -16,7 +16,7 @@ import {
 import { isLightQueue, isNamedQueue } from '../../model/names.ts'
 import type { QueueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
-import { PERM_READ } from '../../model/topic.ts'
+import { checkReadable } from '../../model/topic.ts'
 import type { GivenCounts } from '../../numbers/given-counts.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { Choose, MessageStore, ReadResult } from '../../store/store.ts'
@@ -193,10 +193,9 @@ export class Puller {
       if (queueId !== 0) throw noSuchQueue(topic, queueId, 1)
       return
     }
-    const { perm, readQueues } = this.#parts.topics.need(topic).definition
-    if ((perm & PERM_READ) === 0) {
-      throw new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)
-    }
+    const { definition } = this.#parts.topics.need(topic)
+    checkReadable(definition)
+    const { readQueues } = definition
     if (!Number.isInteger(queueId) || queueId < 0 || queueId >= readQueues) {
       throw noSuchQueue(topic, queueId, readQueues)
     }

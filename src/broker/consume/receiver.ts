@@ -11,7 +11,7 @@ import {
   type SettleResult,
 } from '../../model/message.ts'
 import { isLightQueue } from '../../model/names.ts'
-import { PERM_READ, type TopicDefinition } from '../../model/topic.ts'
+import { checkReadable, type TopicDefinition } from '../../model/topic.ts'
 import type { GivenCounts } from '../../numbers/given-counts.ts'
 import type { Numbers } from '../../numbers/numbers.ts'
 import type { GroupTable } from '../definitions/groups.ts'
@@ -74,7 +74,7 @@ export class Receiver {
     }
     this.#parts.permission.checkReadable()
     if (isLightQueue(topic)) this.#parts.lightQueues.need(topic)
-    else checkReadable(topics.need(topic).definition, request.queueId)
+    else checkQueue(topics.need(topic).definition, request.queueId)
     this.#parts.mixed.receiving(request)
     if (this.#isClosed) return []
     return this.#group(group).line(topic, filter, startAt).receive(request)
@@ -323,10 +323,9 @@ function checkCounts({ maxMessages, invisibleMs }: HandoutRequest): void {
   )
 }
 
-function checkReadable({ name, perm, readQueues }: TopicDefinition, queueId: number): void {
-  if ((perm & PERM_READ) === 0) {
-    throw new BrokerError('PERMISSION_DENIED', `the topic '${name}' is not readable`)
-  }
+function checkQueue(definition: TopicDefinition, queueId: number): void {
+  checkReadable(definition)
+  const { name, readQueues } = definition
   if (queueId === ANY_QUEUE || (queueId >= 0 && queueId < readQueues)) return
   throw new BrokerError(
     'QUEUE_NOT_FOUND',

@@ -8,6 +8,7 @@ import type { MessageFilter } from '../../model/message-filter.ts'
 import { checkGroupName, deadLetterTopic, retryTopic } from '../../model/names.ts'
 import { queueOffset } from '../../model/positions.ts'
 import type { RecentCounts } from '../../model/status.ts'
+import { unreadable } from '../../model/topic.ts'
 import type { Groups } from '../../port/broker.ts'
 import { REQUEST } from '../../remoting/codes.ts'
 import { writeFields } from '../../remoting/layout.ts'
@@ -127,11 +128,15 @@ export class ClusterGroups implements Groups {
   /** The masters know what their native members want, and refuse what differs. */
   async checkReceiving(
     _name: string,
-    _topic: string,
+    topic: string,
     _filter: MessageFilter,
     leavesRest = false,
   ): Promise<void> {
     if (leavesRest) throw leavesNothing()
+    const { routes } = this.#parts.links
+    // One without a route may come to have one.
+    const { readable, writable } = await routes.queues(topic, this.#limits).catch(() => UNKNOWN)
+    if (readable.length === 0 && writable.length > 0) throw unreadable(topic)
   }
 
   async lags(name: string): Promise<readonly QueueLag[]> {
@@ -152,6 +157,8 @@ export class ClusterGroups implements Groups {
     return { timeoutMs: this.#parts.options.requestTimeoutMs }
   }
 }
+
+const UNKNOWN = { readable: [], writable: [] }
 
 const ignore = (): void => {}
 

@@ -7,6 +7,7 @@ import { EXPRESSION_TYPE, selects } from '../../model/message-filter.ts'
 import { checkTopicName, isLightQueue, TOOLS_GROUP } from '../../model/names.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { recordsOf } from '../../model/record.ts'
+import { unreadable } from '../../model/topic.ts'
 import { PULL_FLAG } from '../../remoting/requests/pull.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import type { Links } from '../links.ts'
@@ -59,7 +60,7 @@ export class ClusterPuller {
       one.queueId === queueId && one.brokerName === brokerName
     if (!readable.some(isIt)) {
       this.#parts.links.routes.doubt(topic)
-      throw unreadable(request, writable.some(isIt))
+      throw writable.some(isIt) ? unreadable(topic) : noQueue(request)
     }
     const endMs = this.#parts.clock.monotonic() + waitMs
     try {
@@ -134,15 +135,10 @@ export class ClusterPuller {
   }
 }
 
-const unreadable = (
-  { topic, queueId, brokerName }: PullRequest,
-  isWritable: boolean,
-): BrokerError =>
-  isWritable
-    ? new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)
-    : new BrokerError(
-        'QUEUE_NOT_FOUND',
-        `the topic '${topic}' has no queue ${queueId} of '${brokerName}' to read now`,
-      )
+const noQueue = ({ topic, queueId, brokerName }: PullRequest): BrokerError =>
+  new BrokerError(
+    'QUEUE_NOT_FOUND',
+    `the topic '${topic}' has no queue ${queueId} of '${brokerName}' to read now`,
+  )
 
 const NONE = { records: Buffer.alloc(0), count: 0, offsets: [] }

@@ -9,6 +9,7 @@ import { type Clock, nextTurn, sleep, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type ReceiveRequest } from '../../model/message.ts'
 import { EXPRESSION_TYPE } from '../../model/message-filter.ts'
+import { unreadable } from '../../model/topic.ts'
 import { INIT_AT_END, POP_MESSAGES_MAX, type PopFields } from '../../remoting/requests/pop.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import type { Links } from '../links.ts'
@@ -195,7 +196,7 @@ export class PopLine {
     this.#asking++
     try {
       const { readable, writable } = await routes.queues(request.topic)
-      if (readable.length === 0 && writable.length > 0) throw unreadable(request)
+      if (readable.length === 0 && writable.length > 0) throw unreadable(request.topic)
       const names = namesOf(request, readable)
       const fields = this.#fieldsOf(request)
       return { names, fields, isFound: await this.#popAny(names, fields) }
@@ -378,6 +379,3 @@ function namesOf(
     { retryable: !isThere },
   )
 }
-
-const unreadable = ({ topic }: ReceiveRequest): BrokerError =>
-  new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)

@@ -1,5 +1,6 @@
 import type { ClientRegistration, GroupMode } from '../../../src/model/client.ts'
 import { EVERY_TAG, tagFilterOf } from '../../../src/model/tag-filter.ts'
+import { PERM_WRITE } from '../../../src/model/topic.ts'
 import { bodiesOf, codeOf, receiveRequest } from '../../support/broker.ts'
 import type { Case } from '../broker.ts'
 import { nameOf } from './names.ts'
@@ -110,6 +111,16 @@ export function membership(test: Case): void {
     },
     'mixedGroups',
   )
+
+  test('a topic that may not be read has no receivers', async (t, { port }) => {
+    const topic = await newTopic(port)
+    const group = await newGroup(port)
+    const definition = await port.topics.get(topic)
+    await port.topics.put({ ...definition!, perm: PERM_WRITE })
+    const asked = codeOf(port.groups.checkReceiving(group, topic, EVERY_TAG))
+    t.is(await asked, 'PERMISSION_DENIED')
+    t.is(await codeOf(port.receive(receiveRequest(topic, group))), 'PERMISSION_DENIED')
+  })
 
   test(
     'members of both kinds subscribe to the same',
