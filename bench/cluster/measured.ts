@@ -11,12 +11,12 @@ const { HEAP_SNAPSHOTS } = process.env
 
 process.on('SIGUSR2', () => {
   collect()
-  const { heapUsed, external, rss } = process.memoryUsage()
-  const memory: LiveMemory = { heapUsed, external, rss }
-  process.stderr.write(`${JSON.stringify({ memory })}\n`)
   if (HEAP_SNAPSHOTS !== undefined) {
     writeHeapSnapshot(`${HEAP_SNAPSHOTS}/${process.pid}-${Date.now()}.heapsnapshot`)
   }
+  const { heapUsed, external, rss } = process.memoryUsage()
+  const memory: LiveMemory = { heapUsed, external, rss }
+  process.stderr.write(`${JSON.stringify({ memory })}\n`)
 })
 
 /** Bytes; array buffers count as external. */

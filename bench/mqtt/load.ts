@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import { dial, type Transport } from '../peers/dial.ts'
 
 export interface Shape {
+  /** None: the messages are there already. */
   readonly publishers: number
   readonly subscribers: number
   readonly qos: 0 | 1
@@ -142,9 +143,10 @@ class Round {
   }
 
   #check(): void {
-    const { messages, subscribers, group } = this.#shape
+    const { messages, publishers, subscribers, group } = this.#shape
     const copies = group === undefined ? subscribers : 1
-    if (this.published >= messages && this.delivered >= messages * copies) this.end()
+    const isSent = publishers === 0 || this.published >= messages
+    if (isSent && this.delivered >= messages * copies) this.end()
   }
 }
 

@@ -101,6 +101,16 @@ export function decodeStateRecord({ body }: Pick<RecordView, 'body'>): StateReco
     nonce: body.readUIntBE(14, 6),
     gateway: body.toString('utf8', HEAD_BYTES + 1, idLengthAt),
     id: body.toString('utf8', idAt, valueAt),
-    value: Buffer.from(body.subarray(valueAt)),
+    value: ownBytes(body, valueAt),
   }
 }
+
+/** Not out of the pool: a state that is kept would keep the whole slab that it lies in. */
+function ownBytes(bytes: Buffer, from: number): Buffer {
+  if (from === bytes.length) return EMPTY
+  const own = Buffer.allocUnsafeSlow(bytes.length - from)
+  bytes.copy(own, 0, from)
+  return own
+}
+
+const EMPTY = Buffer.alloc(0)
