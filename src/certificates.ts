@@ -16,7 +16,7 @@ export interface Certificates {
   readonly expiries: readonly Validity[]
 }
 
-export const EXPIRING = ['tls.certificate', 'tls.ca'] as const
+const EXPIRING = ['tls.certificate', 'tls.ca'] as const
 
 /** While all certificates of a file are valid. */
 export interface Validity {

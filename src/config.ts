@@ -440,7 +440,7 @@ export const configJsonSchema = (): JsonSchema => declared().jsonSchema()
 export const allSettings = (): readonly Setting[] => declared().settings
 
 /** Read when no file is named and it exists. */
-export const CONFIG_FILE_DEFAULT = 'trivet.json'
+const CONFIG_FILE_DEFAULT = 'trivet.json'
 
 export interface ConfigSources {
   /** --config; else TRIVET_CONFIG; else trivet.json when there is one. */

@@ -10,7 +10,7 @@ import type { Subscription } from './subscriptions.ts'
 import { mayBeIn } from './topic-follower.ts'
 
 /** As many as there are packet identifiers. */
-export const UNACKNOWLEDGED_MAX = 65_535
+const UNACKNOWLEDGED_MAX = 65_535
 /** Acknowledged messages that stand before the session's place while it catches up. */
 const ACKNOWLEDGED_MAX = 10_000
 /** Of unacknowledged messages so many are kept for aedes's event `ack`. */

@@ -45,7 +45,7 @@ export function openSlaveBroker(given: OpenBrokerOptions): SlaveBroker {
   return new SlaveBroker(assemble(given))
 }
 
-export class SlaveBroker extends EmbeddedBroker {
+class SlaveBroker extends EmbeddedBroker {
   override readonly pops = { pop: refuse, ack: refuse, change: refuse }
   override readonly queueLocks = { lock: refuse, unlock: refuse }
   override readonly permission

@@ -11,10 +11,10 @@ import { COMMANDS } from './commands.ts'
 import { commandHelp, nounHelp, overview } from './help/help.ts'
 import type { Terminal } from './terminal.ts'
 
-export const EXIT_OK = 0
+const EXIT_OK = 0
 export const EXIT_FAILED = 1
 /** A wrong command line or configuration. */
-export const EXIT_USAGE = 2
+const EXIT_USAGE = 2
 /** Ctrl-C came before the command had done what it was asked to. */
 export const EXIT_INTERRUPTED = 130
 

@@ -65,7 +65,7 @@ export interface CheckedOptions {
   readonly clock: Clock
 }
 
-export const NAME_SERVER_DEFAULT = '127.0.0.1:9876'
+const NAME_SERVER_DEFAULT = '127.0.0.1:9876'
 const PRODUCER_GROUP_DEFAULT = 'TRIVET_PRODUCER'
 const TIMEOUT_MS = 10_000
 const CONNECT_TIMEOUT_MS = 3000

@@ -27,7 +27,7 @@ export function hostOf(address: string, port: number): Host {
   return { ip, port }
 }
 
-export const formatIp = (ip: number): string =>
+const formatIp = (ip: number): string =>
   `${ip >>> 24}.${(ip >>> 16) & 255}.${(ip >>> 8) & 255}.${ip & 255}`
 
 export const formatHost = (host: Host): string => `${formatIp(host.ip)}:${host.port}`

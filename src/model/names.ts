@@ -15,7 +15,7 @@ export const SCHEDULE_TOPIC = 'SCHEDULE_TOPIC_XXXX'
 export const HALF_TOPIC = 'RMQ_SYS_TRANS_HALF_TOPIC'
 /** Half messages whose producers never said what became of them; RocketMQ's own name. */
 export const TRANSACTIONS_GIVEN_UP_TOPIC = 'TRANS_CHECK_MAX_TIME_TOPIC'
-export const HALF_OP_TOPIC = 'RMQ_SYS_TRANS_OP_HALF_TOPIC'
+const HALF_OP_TOPIC = 'RMQ_SYS_TRANS_OP_HALF_TOPIC'
 /** Where clients with message trace write, unless they are told another topic. */
 export const TRACE_TOPIC = 'RMQ_SYS_TRACE_TOPIC'
 /** MQTT topics whose first level is no RocketMQ topic belong to this one. */

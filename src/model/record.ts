@@ -13,7 +13,7 @@ import type { Host } from './host.ts'
 import { type LogPosition, logPosition, type QueueOffset, queueOffset } from './positions.ts'
 import { decodeProperties, findProperty, firstProperties } from './properties.ts'
 
-export const RECORD_MAGIC_V1 = 0xdaa320a7
+const RECORD_MAGIC_V1 = 0xdaa320a7
 export const RECORD_MAGIC_V2 = 0xdaa320ab
 /** Bytes of a version 1 record beside body, topic and properties. */
 export const RECORD_FIXED_BYTES = 91

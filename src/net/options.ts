@@ -2,11 +2,11 @@
 import { z } from 'zod'
 import { isNetwork } from './proxy-header.ts'
 
-export const TLS_MODES = ['disabled', 'permissive', 'enforcing'] as const
+const TLS_MODES = ['disabled', 'permissive', 'enforcing'] as const
 export type TlsMode = (typeof TLS_MODES)[number]
 
 /** Of a certificate: its subject's common name, or the one name of a kind that it is for. */
-export const USER_FROM = ['commonName', 'dns', 'email', 'uri'] as const
+const USER_FROM = ['commonName', 'dns', 'email', 'uri'] as const
 export type UserFrom = (typeof USER_FROM)[number]
 
 const file = (what: string) => z.string().min(1).optional().describe(`PEM file: ${what}`)

@@ -29,7 +29,7 @@ export const allocateAveragely: Allocate = (queues, memberIds, self) => {
   return sorted.slice(from, from + share + (index < rest ? 1 : 0))
 }
 
-export const allocateByCircle: Allocate = (queues, memberIds, self) => {
+const allocateByCircle: Allocate = (queues, memberIds, self) => {
   const { sorted, members, index } = inOrder(queues, memberIds, self)
   return index < 0 ? [] : sorted.filter((_, at) => at % members.length === index)
 }

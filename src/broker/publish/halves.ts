@@ -58,7 +58,7 @@ const ID_NAME = Buffer.from(`${PROPERTY.transactionId}\u0001`)
 const WAITED: ReadonlySet<string> = new Set([PROPERTY.dueMs, PROPERTY.dueKind, PROPERTY.dueRounds])
 
 /** A message's first check is due after this time from its birth. */
-export function immunityMs(properties: Uint8Array, options: BrokerOptions): number {
+function immunityMs(properties: Uint8Array, options: BrokerOptions): number {
   const seconds = Number(findProperty(properties, PROPERTY.checkImmunitySeconds) ?? -1)
   if (!(seconds >= 0)) return options.transactionTimeoutMs
   return Math.min(seconds * 1000, options.transactionMsMax)

@@ -32,7 +32,7 @@ export class Progress {
 }
 
 /** '[######------------------]  25 %  1.0 GiB of 4.0 GiB, 12s left' */
-export function barLine(share: number, elapsedMs: number, text: string): string {
+function barLine(share: number, elapsedMs: number, text: string): string {
   const done = Math.min(1, Math.max(0, share))
   const full = Math.round(done * BAR_CHARS)
   const bar = `${'#'.repeat(full)}${'-'.repeat(BAR_CHARS - full)}`

@@ -10,7 +10,7 @@ import type { Clock } from '../../clock.ts'
 import { hostOf } from '../../model/host.ts'
 
 /** This machine's address as other machines see it; loopback when it has no other. */
-export function ownAddress(): string {
+function ownAddress(): string {
   for (const addresses of Object.values(networkInterfaces())) {
     for (const { family, internal, address } of addresses ?? []) {
       if (family === 'IPv4' && !internal) return address

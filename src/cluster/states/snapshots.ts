@@ -53,7 +53,7 @@ export async function snapshotBrokers(
   return undefined
 }
 
-export const snapshotId = ({ brokerName, queueId }: QueueRef): string => `${brokerName}/${queueId}`
+const snapshotId = ({ brokerName, queueId }: QueueRef): string => `${brokerName}/${queueId}`
 
 /** The newest whole one. Rejects when the queue's broker does not answer. */
 export async function loadSnapshot(parts: Omit<Parts, 'write'>): Promise<Snapshot | undefined> {

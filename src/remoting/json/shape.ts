@@ -26,11 +26,11 @@ export const stringOr = (absent: string): Shape<string> => ({
   of: (value) => textOf(value) || absent,
   out: (value) => value,
 })
-export const numberOr = (absent: number): Shape<number> => ({
+const numberOr = (absent: number): Shape<number> => ({
   of: (value) => numberOf(value, absent),
   out: (value) => value,
 })
-export const booleanOr = (absent: boolean): Shape<boolean> => ({
+const booleanOr = (absent: boolean): Shape<boolean> => ({
   of: (value) => flagOf(value, absent),
   out: (value) => value,
 })

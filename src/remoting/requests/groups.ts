@@ -55,7 +55,7 @@ const KEPT_DEFAULTS: KeptGroupFields = {
 /** The only retry policy: RocketMQ's ladder of delays. */
 const RETRY_POLICY = 'CUSTOMIZED'
 
-export const groupConfigOut = (group: GroupDefinition): JsonOut => ({
+const groupConfigOut = (group: GroupDefinition): JsonOut => ({
   ...KEPT_DEFAULTS,
   ...group.kept,
   attributes: { ...group.attributes },
@@ -68,7 +68,7 @@ export const groupConfigOut = (group: GroupDefinition): JsonOut => ({
   retryQueueNums: group.retryQueues,
 })
 
-export function groupConfigOf(map: JsonMap): GroupDefinition {
+function groupConfigOf(map: JsonMap): GroupDefinition {
   const defaults = groupDefaults(textAt(map, 'groupName'))
   return {
     name: defaults.name,

@@ -77,7 +77,7 @@ export const topicConfigOut = (topic: TopicDefinition): JsonOut => ({
 const QUEUES_DEFAULT = 16
 const PERM_DEFAULT = 6
 
-export const topicConfigOf = (map: JsonMap): TopicDefinition => ({
+const topicConfigOf = (map: JsonMap): TopicDefinition => ({
   name: textAt(map, 'topicName'),
   readQueues: numberAt(map, 'readQueueNums', QUEUES_DEFAULT),
   writeQueues: numberAt(map, 'writeQueueNums', QUEUES_DEFAULT),

@@ -36,7 +36,7 @@ export interface CopyAddresses {
 }
 
 /** An election has so many epochs of the log: a master begins one whenever its disk comes back. */
-export const EPOCHS_PER_ELECTION = 1024
+const EPOCHS_PER_ELECTION = 1024
 /** An epoch has 32 bits. */
 const ELECTIONS_MAX = 2 ** 32 / EPOCHS_PER_ELECTION - 1
 /** In sync. */

@@ -13,9 +13,9 @@ import type { Recovered } from './recovery.ts'
 import type { Segments } from './segments.ts'
 
 /** Files with what was cut: the oldest goes when there is one more. */
-export const CUT_FILES_MAX = 8
+const CUT_FILES_MAX = 8
 /** What a cut keeps aside at most. A log that has more to lose is begun anew by hand. */
-export const CUT_BYTES_MAX: number = 1024 * 1024 * 1024
+const CUT_BYTES_MAX: number = 1024 * 1024 * 1024
 const NAME_PATTERN = /^cut-(\d{6})-(\d{20})-(\d{20})$/
 const DRAFT = 'cut.new'
 const PIECE_BYTES = 1024 * 1024

@@ -5,7 +5,7 @@ import { BLOCK_ENTRIES, type BlockStore, type EntryBlock } from './consume-queue
 import { ViewsDamaged } from './pairs/sealed.ts'
 
 /** 20 MiB, half a million to a million entries: a live reader further behind loses its oldest. */
-export const LIVE_BLOCKS_MAX = 32_768
+const LIVE_BLOCKS_MAX = 32_768
 
 export function liveBlocks(blocksMax = LIVE_BLOCKS_MAX): BlockStore {
   const cache = new BlockCache(blocksMax, letGo)

@@ -67,7 +67,7 @@ export class StoreTimes {
   }
 }
 
-export class BelievedTimes {
+class BelievedTimes {
   readonly #runs: readonly TimeRun[]
   readonly #isClockSet: boolean
   readonly #nowMs: number

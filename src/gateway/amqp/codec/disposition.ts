@@ -109,7 +109,7 @@ export class Disposition {
 }
 
 /** The outcome encoded at `at`; undefined for received or an unknown one. */
-export function readOutcome(bytes: Buffer, at: number, end: number): Outcome | undefined {
+function readOutcome(bytes: Buffer, at: number, end: number): Outcome | undefined {
   const code = descriptorCode(bytes, at, end)
   if (code === CODE.accepted) return ACCEPTED
   if (code === CODE.released) return RELEASED

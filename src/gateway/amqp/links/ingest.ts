@@ -55,7 +55,7 @@ export interface IngestLink {
 }
 
 /** The messages of one chunk: each with its link, and its delivery id or `settledId`. */
-export class LinkBatch implements PublishBatch {
+class LinkBatch implements PublishBatch {
   messages: NewMessage[] = []
   bytes = 0
   /** Of messages that were sent settled, whose tag is asked for when one is refused: by place. */

@@ -209,7 +209,7 @@ function putProperties(
   return copyBytes(block, at, delivery.properties, 0, delivery.properties.length)
 }
 
-export const varintBytes = (value: number): number =>
+const varintBytes = (value: number): number =>
   value < 128 ? 1 : value < 16_384 ? 2 : value < 2_097_152 ? 3 : 4
 
 function putVarint(block: Buffer, from: number, value: number): number {

@@ -246,7 +246,7 @@ export function encodeVarint(value: number): Buffer {
   return Buffer.from(bytes)
 }
 
-export function encodeText(text: string): Buffer {
+function encodeText(text: string): Buffer {
   const bytes = Buffer.from(text)
   return Buffer.concat([u16(bytes.length), bytes])
 }

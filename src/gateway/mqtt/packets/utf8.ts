@@ -4,7 +4,7 @@
 import { isUtf8 } from 'node:buffer'
 
 /** All of `bytes[start, end)` between 0x20 and 0x7e: valid as they are, one byte a character. */
-export function isPlainAscii(bytes: Uint8Array, start: number, end: number): boolean {
+function isPlainAscii(bytes: Uint8Array, start: number, end: number): boolean {
   for (let i = start; i < end; i++) {
     const byte = bytes[i]!
     if (byte < 0x20 || byte > 0x7e) return false

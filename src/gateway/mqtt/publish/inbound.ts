@@ -380,5 +380,4 @@ export class Inbound {
 }
 
 /** Names one QoS 2 message of one session for good. */
-export const uniqueKeyOf = (session: Session, id: InboundId): string =>
-  `${session.epoch}-${id.serial}`
+const uniqueKeyOf = (session: Session, id: InboundId): string => `${session.epoch}-${id.serial}`
