@@ -146,7 +146,7 @@ export const allOf = (listeners: Listeners, name: ListeningName): readonly Liste
   listeners.flatMap(({ protocol, listener }) => (protocol === name ? listener : []))
 
 /** The first by which clients of the protocol come: its own, else one for every protocol. */
-export const doorOf = (listeners: Listeners, name: ListeningName): OpenListener | undefined =>
+export const listenerFor = (listeners: Listeners, name: ListeningName): OpenListener | undefined =>
   listeners.find(({ protocol }) => protocol === name) ??
   listeners.find(({ protocol }) => protocol === 'any')
 

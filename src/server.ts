@@ -14,8 +14,8 @@ import {
   addressesOf,
   allOf,
   dialAdvertised,
-  doorOf,
   type Listeners,
+  listenerFor,
   openListeners,
 } from './listeners.ts'
 import {
@@ -160,7 +160,7 @@ async function composeNameServer(
   without: Omit<Composition, 'aside'>,
 ): Promise<OpenAside | undefined> {
   const { protocols, listeners } = without
-  if (!protocols.includes('nameServer') || doorOf(listeners, 'nameServer') === undefined) {
+  if (!protocols.includes('nameServer') || listenerFor(listeners, 'nameServer') === undefined) {
     return undefined
   }
   const { openNameServer } = await import('./composition/name-server.ts')
@@ -187,7 +187,7 @@ function composeHttp(
   role: ServerRole,
   { config, log, clock, auth, listeners, parts, numbers, protocols, any }: Composition,
 ): LateGateway<HttpGateway> | undefined {
-  if (!protocols.includes('http') || doorOf(listeners, 'http') === undefined) return undefined
+  if (!protocols.includes('http') || listenerFor(listeners, 'http') === undefined) return undefined
   const own = allOf(listeners, 'http')
   const { clusterName: cluster, name } = config.broker
   // As Apache's brokers and proxies name themselves.

@@ -4,11 +4,11 @@ import mqemitter from 'mqemitter'
 import { sleep, systemClock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { RecordView } from '../model/record.ts'
-import { Door } from './door.ts'
 import { isSystemName, toPacket } from './message.ts'
 import { type AedesBroker, troubleOf } from './options.ts'
 import type { Packet } from './packet.ts'
 import { identityOf, type Place } from './queue-key.ts'
+import { SharedLog } from './shared-log.ts'
 import { wantsOf } from './topic-follower.ts'
 
 /** Those of mqemitter. */
@@ -64,7 +64,7 @@ const MqEmitter = mqemitter as unknown as new (options: object) => Base
 const RETRY_MS = 500
 
 export class LogEmitter extends MqEmitter implements AedesEmitter {
-  readonly door: Door
+  readonly shared: SharedLog
   readonly #follows: (filter: string) => readonly string[]
   readonly #listeners = new Map<string, PacketListener[]>()
   readonly #troubled: (error: BrokerError) => void
@@ -77,7 +77,7 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
     const { separator = '/', wildcardOne = '+', wildcardSome = '#' } = options
     const isMqtt = separator === '/' && wildcardOne === '+' && wildcardSome === '#'
     this.#follows = isMqtt ? wantsOf : () => wantsOf('#')
-    this.door = new Door(options, (record, place, own) => this.#deliver(record, place, own))
+    this.shared = new SharedLog(options, (record, place, own) => this.#deliver(record, place, own))
   }
 
   override on(topic: string, listener: PacketListener, done?: EmitterDone): this {
@@ -112,14 +112,14 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
       done(new Error('mqemitter is closed'))
       return this
     }
-    this.door.store(message).then(() => done(), done)
+    this.shared.store(message).then(() => done(), done)
     return this
   }
 
   override close(done: EmitterDone = () => {}): this {
     this.#isClosing = true
     this.closed = true
-    this.door.close().then(() => setImmediate(done), done)
+    this.shared.close().then(() => setImmediate(done), done)
     return this
   }
 
@@ -130,7 +130,7 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
       authorize(client, packet, (error) => {
         if (error) callback(error)
         else if (packet.qos !== 1) callback(null)
-        else this.door.storeEarly(early(packet, client)).then(() => callback(null), callback)
+        else this.shared.storeEarly(early(packet, client)).then(() => callback(null), callback)
       })
     }
   }
@@ -157,7 +157,7 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
   async #follow(wants: readonly string[]): Promise<void> {
     for (;;) {
       try {
-        const { follower } = await this.door.open()
+        const { follower } = await this.shared.open()
         return await follower.want(wants)
       } catch (thrown) {
         if (this.#isClosing) return
@@ -170,7 +170,7 @@ export class LogEmitter extends MqEmitter implements AedesEmitter {
   #unfollow(topic: string, times: number): void {
     const wants = this.#follows(topic)
     const unwant = async (): Promise<void> => {
-      const { follower } = await this.door.open()
+      const { follower } = await this.shared.open()
       for (let i = 0; i < times; i++) follower.unwant(wants)
     }
     // Nothing is followed any more where the way to the broker is closed.

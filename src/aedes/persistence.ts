@@ -4,7 +4,6 @@
 import { Readable } from 'node:stream'
 import { nextTurn, systemClock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import type { Door, Opened } from './door.ts'
 import { LogEmitter } from './emitter.ts'
 import { Incoming } from './incoming.ts'
 import { LogSessions } from './log-sessions.ts'
@@ -14,6 +13,7 @@ import { PacketQueue } from './packet-queue.ts'
 import { placeOf } from './queue-key.ts'
 import { RetainedPackets } from './retained.ts'
 import { Sessions } from './sessions.ts'
+import type { Opened, SharedLog } from './shared-log.ts'
 import type { MatchedSubscription, Subscription } from './subscriptions.ts'
 import { type KnownBrokers, Wills } from './wills.ts'
 
@@ -70,7 +70,7 @@ interface Parts {
   readonly retained: RetainedPackets
   readonly wills: Wills
   /** Beside the log's emitter. */
-  readonly log: { readonly door: Door; readonly sessions: LogSessions } | undefined
+  readonly log: { readonly shared: SharedLog; readonly sessions: LogSessions } | undefined
 }
 
 export class PortPersistence implements AedesPersistence {
@@ -89,17 +89,17 @@ export class PortPersistence implements AedesPersistence {
 
   async setup(aedes: AedesInstance): Promise<void> {
     const { mq } = aedes
-    const isShared = mq instanceof LogEmitter && isSameBroker(mq.door.options, this.#options)
+    const isShared = mq instanceof LogEmitter && isSameBroker(mq.shared.options, this.#options)
     if (isShared) {
-      await this.#open(aedes, await mq.door.open(), mq.door)
-      mq.door.onClose(() => this.destroy())
+      await this.#open(aedes, await mq.shared.open(), mq.shared)
+      mq.shared.onClose(() => this.destroy())
     } else {
       this.#port = await openPort(this.#options)
       await this.#open(aedes, this.#port)
     }
   }
 
-  async #open(aedes: AedesInstance, opened: Opened | OpenPort, door?: Door): Promise<void> {
+  async #open(aedes: AedesInstance, opened: Opened | OpenPort, shared?: SharedLog): Promise<void> {
     const { broker } = opened
     const { states } = broker
     const now = (): number => systemClock.now()
@@ -108,13 +108,13 @@ export class PortPersistence implements AedesPersistence {
     const queue = new PacketQueue(states, now)
     const incoming = new Incoming(states)
     await Promise.all([sessions.open(), queue.open(), incoming.open()])
-    const isShared = door !== undefined && 'follower' in opened
+    const isShared = shared !== undefined && 'follower' in opened
     this.#parts = {
       ...{ aedes, sessions, queue, incoming },
       retained: new RetainedPackets(states, now, isShared),
       wills: new Wills(states),
       log: isShared
-        ? { door, sessions: new LogSessions({ ...opened, sessions, clock: systemClock }) }
+        ? { shared, sessions: new LogSessions({ ...opened, sessions, clock: systemClock }) }
         : undefined,
     }
     this.#watchClients(aedes)
@@ -142,7 +142,7 @@ export class PortPersistence implements AedesPersistence {
   async storeRetained(packet: Packet): Promise<void> {
     const { log, retained } = this.#opened
     // With its message, which the emitter asks for once more.
-    await (log === undefined ? retained.store(packet) : log.door.store(packet))
+    await (log === undefined ? retained.store(packet) : log.shared.store(packet))
   }
 
   createRetainedStream(pattern: string): Readable {
@@ -204,7 +204,7 @@ export class PortPersistence implements AedesPersistence {
     packet: Packet,
   ): Promise<void> {
     const { queue, log } = this.#opened
-    if (log !== undefined) await log.door.store(packet)
+    if (log !== undefined) await log.shared.store(packet)
     else await queue.add(new Set(subscriptions.map(({ clientId }) => clientId)), packet)
   }
 
@@ -253,7 +253,7 @@ export class PortPersistence implements AedesPersistence {
     const { incoming, log } = this.#opened
     if (log === undefined) await incoming.store(id, packet)
     // Stored first and published then, a crash between would have the message acknowledged unseen.
-    else await log.door.storeEarly(received(id, packet), [incoming.change(id, packet)])
+    else await log.shared.storeEarly(received(id, packet), [incoming.change(id, packet)])
   }
 
   async incomingGetPacket({ id }: ClientName, { messageId }: Packet): Promise<Packet> {

@@ -6,15 +6,15 @@ import { Parts } from '../parts.ts'
 import type { GatewayContext } from '../port/gateway.ts'
 import type { MessageStore } from '../store/store.ts'
 import type { Composition, Farewell } from './composition.ts'
-import { CLOSED_DOOR, closeDoors } from './doors.ts'
 import { composeReplication } from './replication.ts'
 import { serveBroker, serveCopy } from './serving.ts'
 import { controlSlave, openCopyOf } from './slave.ts'
+import { TURNS_AWAY, turnAway } from './turning-away.ts'
 
 /** Settles when clients may read from the copy. */
 export async function composeCopy(composition: Composition): Promise<GatewayContext> {
-  for (const listener of allOf(composition.listeners, 'replication')) listener.serve(CLOSED_DOOR)
-  closeDoors(composition, ['mqtt', 'amqp'])
+  for (const listener of allOf(composition.listeners, 'replication')) listener.serve(TURNS_AWAY)
+  turnAway(composition, ['mqtt', 'amqp'])
   const copy = new Copy(composition)
   composition.parts.add('copy of the log', () => copy.close())
   return copy.begin()

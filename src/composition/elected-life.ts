@@ -15,12 +15,12 @@ import type { SlaveIdentity } from '../replication/slave.ts'
 import type { NamedCopy } from '../store/disk/copy-name.ts'
 import type { MessageStore } from '../store/store.ts'
 import type { Composition, Farewell } from './composition.ts'
-import { CLOSED_DOOR, closeDoors } from './doors.ts'
 import { electedControl } from './elected-control.ts'
 import { openElectedStore } from './elected-store.ts'
 import { type ServedStore, serveBroker, serveCopy } from './serving.ts'
 import { serveSlaves } from './slaves.ts'
 import { openStoreOf } from './store.ts'
+import { TURNS_AWAY, turnAway } from './turning-away.ts'
 
 /** Of clients of one role before those of the next: what they wait for is not answered here. */
 const REPLACED_MS = 500
@@ -154,7 +154,7 @@ export class Life {
     this.#replicas = replicas
     const slaves = serveSlaves(composition, store, replicas, election)
     this.#parts.add('replication', async () => {
-      firstListener(listeners, 'replication')?.serve(CLOSED_DOOR)
+      firstListener(listeners, 'replication')?.serve(TURNS_AWAY)
       await slaves?.close()
       replicas.close()
     })
@@ -207,7 +207,7 @@ export class Life {
   }
 
   async #closeClients(): Promise<void> {
-    closeDoors(this.#context.composition, ['remoting', 'mqtt', 'amqp'])
+    turnAway(this.#context.composition, ['remoting', 'mqtt', 'amqp'])
     await this.#clients.close()
   }
 

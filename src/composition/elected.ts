@@ -1,7 +1,7 @@
 // A broker whose role is what an election by etcd says: one life of its store after the other in
 // one process, at the same addresses.
 import { BrokerError } from '../errors.ts'
-import { advertisedHost, doorOf, firstListener } from '../listeners.ts'
+import { advertisedHost, firstListener, listenerFor } from '../listeners.ts'
 import type { GatewayContext } from '../port/gateway.ts'
 import type { CopyEnd } from '../replication/elected-copy.ts'
 import { EtcdCoordinator } from '../replication/election/etcd-coordinator.ts'
@@ -10,8 +10,8 @@ import { copyNameIn } from '../store/disk/copy-name.ts'
 import { emptyDataDirectory } from '../store/disk/data-directory.ts'
 import type { Composition } from './composition.ts'
 import { diallingMaster } from './dialling.ts'
-import { CLOSED_DOOR, closeDoors } from './doors.ts'
 import { Life } from './elected-life.ts'
+import { TURNS_AWAY, turnAway } from './turning-away.ts'
 
 /** Of a lease: two calls that no member answers still leave time for a third. */
 const CALLS_PER_LEASE = 6
@@ -19,8 +19,8 @@ const CALLS_PER_LEASE = 6
 /** Settles when clients may read from the copy, or write to it. */
 export async function composeElected(composition: Composition): Promise<GatewayContext> {
   const { parts, listeners } = composition
-  closeDoors(composition, ['mqtt', 'amqp'])
-  firstListener(listeners, 'replication')!.serve(CLOSED_DOOR)
+  turnAway(composition, ['mqtt', 'amqp'])
+  firstListener(listeners, 'replication')!.serve(TURNS_AWAY)
   const broker = new ElectedBroker(composition)
   parts.add('copy of the log', () => broker.close())
   return broker.begin()
@@ -114,10 +114,10 @@ function addressesOf({ config, listeners }: Composition): CopyAddresses {
     )
   }
   const at = (name: 'replication' | 'mqtt' | 'amqp'): string | undefined => {
-    const door = doorOf(listeners, name)
-    if (door === undefined) return undefined
-    const { port } = door.listener
-    const told = advertisedHost(config[door.protocol]) ?? host
+    const found = listenerFor(listeners, name)
+    if (found === undefined) return undefined
+    const { port } = found.listener
+    const told = advertisedHost(config[found.protocol]) ?? host
     return `${told.includes(':') ? `[${told}]` : told}:${port}`
   }
   return { replication: at('replication')!, mqtt: at('mqtt'), amqp: at('amqp') }

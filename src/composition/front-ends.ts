@@ -2,7 +2,7 @@
 // at the addresses of their protocols.
 import type { Config } from '../config.ts'
 import { mqttCounters } from '../gateway/mqtt/numbers.ts'
-import { allOf, doorOf } from '../listeners.ts'
+import { allOf, listenerFor } from '../listeners.ts'
 import { LateGateway } from '../net/late-gateway.ts'
 import type { Listener } from '../net/listener.ts'
 import type { Gateway, GatewayContext } from '../port/gateway.ts'
@@ -91,7 +91,7 @@ export interface FrontEnd {
 
 export const frontEndsOf = ({ listeners, protocols }: Composition): readonly FrontEnd[] =>
   FRONT_END_NAMES.filter(
-    (name) => protocols.includes(name) && doorOf(listeners, name) !== undefined,
+    (name) => protocols.includes(name) && listenerFor(listeners, name) !== undefined,
   ).map((name) => ({ name, listeners: allOf(listeners, name), open: openFrontEnd(name) }))
 
 /**

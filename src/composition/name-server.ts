@@ -1,5 +1,5 @@
 // The name server of a server, at addresses of its own and at those for every protocol.
-import { advertisedHost, allOf, doorOf, firstListener } from '../listeners.ts'
+import { advertisedHost, allOf, firstListener, listenerFor } from '../listeners.ts'
 import { reachableAddress, UNSPECIFIED } from '../namesrv/reachable-address.ts'
 import { NameServer } from '../namesrv/server.ts'
 import type { OpenAside } from '../remoting/serving/aside.ts'
@@ -34,7 +34,7 @@ function asideOf(
   { listeners, config }: Pick<Composition, 'listeners' | 'config'>,
   nameServer: NameServer,
 ): OpenAside | undefined {
-  const native = doorOf(listeners, 'remoting')
+  const native = listenerFor(listeners, 'remoting')
   if (native === undefined) return undefined
   const ports = new Set(allOf(listeners, 'any').map(({ port }) => port))
   const host = advertisedHost(config[native.protocol]) ?? UNSPECIFIED

@@ -1,6 +1,6 @@
 // Where name servers and their clients find the broker of a server.
 import { isWildcard } from '../exposure.ts'
-import { advertisedHost, doorOf } from '../listeners.ts'
+import { advertisedHost, listenerFor } from '../listeners.ts'
 import { Registrar, type RegistrarOptions } from '../namesrv/registrar.ts'
 import type { Broker } from '../port/broker.ts'
 import type { Composition } from './composition.ts'
@@ -15,13 +15,13 @@ export function routesOf(
   stateVersion: number,
 ): Registrar | undefined {
   const { config, certificates, log, clock, listeners, trusted, protocols } = composition
-  const remoting = protocols.includes('remoting') ? doorOf(listeners, 'remoting') : undefined
+  const remoting = protocols.includes('remoting') ? listenerFor(listeners, 'remoting') : undefined
   if (remoting === undefined) return undefined
   const { dialling } = certificates
   const nameServers = [...config.broker.nameServers]
   let isOwnOverTls = false
   const own = protocols.includes('nameServer')
-    ? doorOf(listeners, 'nameServer')?.listener
+    ? listenerFor(listeners, 'nameServer')?.listener
     : undefined
   if (own !== undefined) {
     const address = `${isWildcard(own.host) ? '127.0.0.1' : own.host}:${own.port}`

@@ -2,7 +2,7 @@
 import { lookup } from 'node:dns/promises'
 import type { ListeningConfig } from '../config.ts'
 import { BrokerError } from '../errors.ts'
-import { advertisedHost, doorOf } from '../listeners.ts'
+import { advertisedHost, listenerFor } from '../listeners.ts'
 import { hostOf } from '../model/host.ts'
 import { type FollowedStore, openStore } from '../store/open.ts'
 import type { MessageStore } from '../store/store.ts'
@@ -15,7 +15,7 @@ export async function openStoreOf(
 ): Promise<MessageStore> {
   const { config, log, clock, listeners, numbers } = composition
   const { retentionBytes, ...store } = config.store
-  const native = doorOf(listeners, 'remoting')
+  const native = listenerFor(listeners, 'remoting')
   const port = native?.listener.port ?? config.remoting.port
   return openStore({
     ...store,

@@ -4,12 +4,12 @@ import type { Logger } from '../log.ts'
 import type { Gateway, GatewaySocket } from '../port/gateway.ts'
 import { protocolOf, type ToldProtocol } from './first-bytes.ts'
 
-type Door = Pick<Gateway, 'accept'>
+type Taker = Pick<Gateway, 'accept'>
 
-export class AnyGateway implements Door {
+export class AnyGateway implements Taker {
   readonly #served: ReadonlySet<string>
   readonly #log: Logger
-  readonly #doors = new Map<ToldProtocol, Door>()
+  readonly #takers = new Map<ToldProtocol, Taker>()
   /** They have not sent anything yet, or their gateway is not there yet. */
   readonly #waiting = new Map<GatewaySocket, ToldProtocol | undefined>()
 
@@ -27,12 +27,12 @@ export class AnyGateway implements Door {
   }
 
   /** The protocol's gateway is ready. */
-  open(protocol: ToldProtocol, door: Door): void {
-    this.#doors.set(protocol, door)
+  open(protocol: ToldProtocol, taker: Taker): void {
+    this.#takers.set(protocol, taker)
     for (const [socket, asked] of this.#waiting) {
       if (asked !== protocol) continue
       this.#waiting.delete(socket)
-      door.accept(socket)
+      taker.accept(socket)
     }
   }
 
@@ -56,9 +56,9 @@ export class AnyGateway implements Door {
     }
     // Until its gateway is ready.
     socket.pause()
-    const door = this.#doors.get(protocol)
-    if (door === undefined) this.#waiting.set(socket, protocol)
-    else door.accept(socket)
+    const taker = this.#takers.get(protocol)
+    if (taker === undefined) this.#waiting.set(socket, protocol)
+    else taker.accept(socket)
     socket.handBack(chunk)
   }
 

@@ -6,14 +6,14 @@ import type { Composition } from './composition.ts'
 type ClientProtocol = 'remoting' | 'mqtt' | 'amqp'
 
 /** A client that is closed at once goes to its next address. */
-export const CLOSED_DOOR = { accept: (socket: GatewaySocket): void => socket.destroy() }
+export const TURNS_AWAY = { accept: (socket: GatewaySocket): void => socket.destroy() }
 
-export function closeDoors(
+export function turnAway(
   { listeners, any }: Pick<Composition, 'listeners' | 'any'>,
   protocols: readonly ClientProtocol[],
 ): void {
   for (const name of protocols) {
-    for (const listener of allOf(listeners, name)) listener.serve(CLOSED_DOOR)
-    any.open(name, CLOSED_DOOR)
+    for (const listener of allOf(listeners, name)) listener.serve(TURNS_AWAY)
+    any.open(name, TURNS_AWAY)
   }
 }

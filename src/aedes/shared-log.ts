@@ -29,7 +29,7 @@ export interface Opened {
   readonly follower: TopicFollower
 }
 
-export class Door {
+export class SharedLog {
   readonly options: AedesBroker
   /** Begins the unique key of each message that is published here. */
   readonly #id = `AEDES${randomUUID().replaceAll('-', '')}`
