@@ -1,5 +1,8 @@
-// How long a scrape of /metrics takes, and how long it holds up the event loop, with very many
-// topics and groups: node dist/bench/scrape.js [TOPICS] [GROUPS]
+// How long a scrape of /metrics takes, and how long it holds up the event loop (by the clock, and in
+// processor time, which no neighbour makes longer), with very many topics and groups; then the same
+// of what the pages of the dashboard ask for every two seconds.
+//
+//   node dist/bench/scrape.js [TOPICS] [GROUPS]
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,10 +14,13 @@ import { queueOffset } from '../src/model/positions.ts'
 import { openServer } from '../src/server.ts'
 import { openStore } from '../src/store/open.ts'
 import { newMessage } from '../test/support/broker.ts'
+import { cpuNow } from './cpu.ts'
 
 const [topics = 10_000, groups = 2_000] = process.argv.slice(2).map(Number)
 const QUEUES = 8
 const SCRAPES = 20
+const LOOKS = 5
+const PATHS = ['/metrics', '/api/v1/status', '/api/v1/topics', '/api/v1/groups', '/api/v1/clients']
 
 const topicName = (n: number): string => `topic-${n}`
 
@@ -74,28 +80,32 @@ async function scrape(): Promise<void> {
   const config = configOf({ dataDir, ...listeners, broker: limits })
   const server = await openServer({ config, log: silentLogger })
   const { port } = server.address('http')
-  let [lastMs, stallMs, isOver] = [performance.now(), 0, false]
+  let [last, stallMs, busyMs, isOver] = [cpuNow(), 0, 0, false]
   const turn = (): void => {
-    const nowMs = performance.now()
-    stallMs = Math.max(stallMs, nowMs - lastMs)
-    lastMs = nowMs
+    const now = cpuNow()
+    stallMs = Math.max(stallMs, now.wallMs - last.wallMs)
+    busyMs = Math.max(busyMs, (now.mainUs - last.mainUs) / 1000)
+    last = now
     if (!isOver) setImmediate(turn)
   }
-  for (let n = 0; n < SCRAPES; n++) {
-    ;[lastMs, stallMs, isOver] = [performance.now(), 0, false]
-    turn()
-    const [startedMs, cpu] = [performance.now(), process.cpuUsage()]
-    const response = await fetch(`http://127.0.0.1:${port}/metrics`)
-    const text = await response.text()
-    const tookMs = performance.now() - startedMs
-    const { user, system } = process.cpuUsage(cpu)
-    isOver = true
-    const lines = text.split('\n').length
-    console.log(
-      `${tookMs.toFixed(0)} ms, longest turn ${stallMs.toFixed(1)} ms, processor ` +
-        `${((user + system) / 1000).toFixed(0)} ms (with this client), ${lines} lines`,
-    )
-    await new Promise((resolve) => setTimeout(resolve, 20))
+  for (const path of PATHS) {
+    for (let n = 0; n < (path === '/metrics' ? SCRAPES : LOOKS); n++) {
+      ;[last, stallMs, busyMs, isOver] = [cpuNow(), 0, 0, false]
+      turn()
+      const [startedMs, cpu] = [performance.now(), process.cpuUsage()]
+      const response = await fetch(`http://127.0.0.1:${port}${path}`)
+      const text = await response.text()
+      const tookMs = performance.now() - startedMs
+      const { user, system } = process.cpuUsage(cpu)
+      isOver = true
+      const lines = text.split('\n').length
+      console.log(
+        `${path} ${tookMs.toFixed(0)} ms, longest turn ${stallMs.toFixed(1)} ms ` +
+          `(${busyMs.toFixed(1)} of the processor), in all ` +
+          `${((user + system) / 1000).toFixed(1)} ms (with this client), ${lines} lines`,
+      )
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
   }
   await server.close()
 }
