@@ -28,7 +28,18 @@ const APACHE = [
   'max(rocketmq_consumer_group_number) by (node_id)',
   'sum(rocketmq_storage_size) by (cluster, node_id)',
   'sum(rocketmq_timing_messages) by (cluster)',
+  'sum by (topic) (rate(rocketmq_messages_in_total{cluster="DefaultCluster",topic="orders"}[1m]))',
+  'sum by (topic) (rate(rocketmq_messages_out_total{cluster="DefaultCluster",topic="orders"}[1m]))',
+  // By the labels that the page has Prometheus add.
+  'sum by (broker) (rate(rocketmq_messages_in_total{broker="broker-a"}[1m]))',
+  'sum by (broker) (rate(rocketmq_messages_out_total{broker="broker-a"}[1m]))',
+  'count(count by (group) (rocketmq_messages_out_total{group="billing"}))',
 ]
+
+/** As the page about monitoring has it. */
+const RELABEL = /^ {4}metric_relabel_configs:\n(?: {6}- .+\n)+/m.exec(
+  textOf('docs/operate/monitoring.md'),
+)![0]
 
 async function freePort(): Promise<number> {
   const server = createServer()
@@ -46,8 +57,10 @@ async function startPrometheus(t: Teardown, target: string) {
   writeFileSync(
     file,
     `global: { scrape_interval: 1s }
-scrape_configs: [{ job_name: trivet, static_configs: [{ targets: ['${target}'] }] }]
-`,
+scrape_configs:
+  - job_name: trivet
+    static_configs: [{ targets: ['${target}'] }]
+${RELABEL}`,
   )
   const address = `127.0.0.1:${await freePort()}`
   const process = spawn(
