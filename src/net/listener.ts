@@ -10,6 +10,7 @@ import type { LogFields, Logger } from '../log.ts'
 import { Numbers } from '../numbers/numbers.ts'
 import type { Gateway } from '../port/gateway.ts'
 import type { ConnectionBudget } from './connection-budget.ts'
+import { protocolOf, type ToldProtocol } from './first-bytes.ts'
 import type { ListenerLimits } from './limits.ts'
 import { CONNECTIONS, CONNECTIONS_REFUSED, type Refusal } from './numbers.ts'
 import type { ProxyAddresses } from './proxy-header.ts'
@@ -51,6 +52,16 @@ const TURNED_AWAY = {
   webSocket: 'listener.webSocket',
   proxy: 'listener.proxy',
 } as const
+
+/** Sections whose listeners take RocketMQ's protocol, or frames as it has them. */
+const SPEAKS_NATIVE: ReadonlySet<string> = new Set(['nameServer', 'remoting', 'replication'])
+
+const NAMES: Readonly<Record<ToldProtocol, string>> = {
+  remoting: "RocketMQ's protocol",
+  mqtt: 'MQTT',
+  amqp: 'AMQP',
+  http: 'HTTP',
+}
 
 /** The limit that all listeners share. */
 const OPEN_FILES = 'openFiles'
@@ -176,6 +187,7 @@ export class Listener {
       failed,
       transports: this.options,
       refused: (layer, reason) => this.#turnAway(socket.remoteAddress, layer, reason),
+      began: (chunk) => this.#checkProtocol(socket.remoteAddress, chunk),
       introduced: isProxied ? () => this.#introduce(socket) : undefined,
     })
     this.#sockets.add(socket)
@@ -234,6 +246,16 @@ export class Listener {
   #turnAway(remote: string, layer: Layer, reason: string): void {
     const fields = { evt: TURNED_AWAY[layer], remote }
     this.#countRefusal(layer, fields, `a connection was closed: ${reason}`)
+  }
+
+  /** Its gateway answers what it does not understand, or closes; here it is said. */
+  #checkProtocol(remote: string, chunk: Buffer): void {
+    const spoken = protocolOf(chunk)
+    const { name } = this.options
+    const own = SPEAKS_NATIVE.has(name) ? 'remoting' : name
+    if (spoken === undefined || spoken === own || name === 'any') return
+    const text = `a client of ${NAMES[spoken]} came to the address of ${name}: it has the wrong port`
+    this.#countRefusal('protocol', { evt: 'listener.protocol', remote, spoken }, text)
   }
 
   #countRefusal(reason: Refusal, fields: LogFields, text: string): void {

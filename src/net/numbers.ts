@@ -5,7 +5,10 @@ const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp', 'http', 'replicatio
 /** Addresses of all protocols together. */
 const LISTENERS_MAX = 64
 
-/** What may turn a connection away: limits as the settings name them, or its transport. */
+/**
+ * What may turn a connection away: limits as the settings name them, its transport, or that it
+ * begins as another protocol does.
+ */
 const REFUSALS = [
   'connectionsMax',
   'connectionsPerAddressMax',
@@ -13,6 +16,7 @@ const REFUSALS = [
   'tls',
   'webSocket',
   'proxy',
+  'protocol',
 ] as const
 export type Refusal = (typeof REFUSALS)[number]
 
@@ -21,7 +25,7 @@ export const CONNECTIONS = gauge('trivet_connections', 'connections', {
   labels: { protocol_type: PROTOCOLS, listener: LISTENERS_MAX },
 })
 export const CONNECTIONS_REFUSED = counter('trivet_connections_refused_total', 'connections', {
-  help: 'Connections that were refused, by the limit that they met or their transport.',
+  help: 'Connections that were refused, by the limit that they met, their transport, or the wrong protocol.',
   labels: { protocol_type: PROTOCOLS, reason: REFUSALS },
 })
 export const CERTIFICATE_EXPIRY = gauge('trivet_certificate_expiry_timestamp_seconds', 'seconds', {

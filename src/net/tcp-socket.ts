@@ -34,6 +34,8 @@ interface TcpSocketOptions {
   readonly transports: Transports
   /** Closed before its gateway saw a byte, for this reason. */
   readonly refused: (layer: Layer, reason: string) => void
+  /** The protocol begins with this chunk. */
+  readonly began: (chunk: Buffer) => void
   /**
    * It comes from a proxy, whose header is read first: called once the socket has the address of
    * the client.
@@ -68,6 +70,7 @@ export class TcpSocket implements GatewaySocket {
   readonly #openedMs: number
   readonly #transports: Transports
   readonly #refused: TcpSocketOptions['refused']
+  readonly #began: TcpSocketOptions['began']
   /** The protocol has not begun. */
   #isNew = true
   #isSecured = false
@@ -106,6 +109,7 @@ export class TcpSocket implements GatewaySocket {
     this.#failed = options.failed
     this.#transports = options.transports
     this.#refused = options.refused
+    this.#began = options.began
     this.#wire = readToSharedBuffer(accepted, (chunk) => this.#read(chunk))
     this.#socket = this.#wire
     this.#follow(this.#wire)
@@ -284,6 +288,7 @@ export class TcpSocket implements GatewaySocket {
       return false
     }
     this.#isNew = false
+    this.#began(chunk)
     return true
   }
 
