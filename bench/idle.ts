@@ -1,6 +1,6 @@
-// What is kept for nothing to do: the resident memory of a process with every protocol, TLS, users
-// and the dashboard in use before, and of one idle MQTT connection more over each transport. Prints,
-// never asserts.
+// What is kept for nothing to do: the resident memory of a process with every protocol, TLS and the
+// dashboard in use before, and of one idle MQTT connection more over each transport.
+// Prints, never asserts.
 //
 //   npx tsc -b && node dist/bench/idle.js [connections]
 import { once } from 'node:events'

@@ -1,6 +1,6 @@
-// How long a scrape of /metrics takes, and how long it holds up the event loop (by the clock, and in
-// processor time, which no neighbour makes longer), with very many topics and groups; then the same
-// of what the pages of the dashboard ask for every two seconds.
+// How long a scrape of /metrics takes, and how long it holds up the event loop (by the clock, and
+// in processor time, which no neighbour makes longer), with very many topics and groups; then the
+// same of what the pages of the dashboard ask for every two seconds.
 //
 //   node dist/bench/scrape.js [TOPICS] [GROUPS]
 import { mkdtempSync, rmSync } from 'node:fs'

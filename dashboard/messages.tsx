@@ -2,6 +2,7 @@
 import { useState } from 'preact/hooks'
 import { get, type Message, part, send } from './api.js'
 import { Choice, count, Field, Problem, Table, time, useLoaded } from './parts.js'
+import { Trail } from './trail.js'
 
 const WAYS = {
   newest: 'The newest',
@@ -80,7 +81,12 @@ export function Browse({ topic }: { readonly topic: string }) {
           ])}
         />
       )}
-      {shown !== undefined && <MessageView key={shown.offsetMessageId} preview={shown} />}
+      {shown !== undefined && (
+        <>
+          <MessageView key={shown.offsetMessageId} preview={shown} />
+          <Trail key={`trail ${shown.offsetMessageId}`} topic={topic} message={shown} />
+        </>
+      )}
     </>
   )
 }

@@ -4,10 +4,11 @@ import { connect } from '../src/client/index.ts'
 import { systemClock } from '../src/clock.ts'
 import { silentLogger } from '../src/log.ts'
 import { openStore } from '../src/store/open.ts'
+import { connectRhea } from '../test/support/amqp/rhea-client.ts'
 import { cheapHash } from '../test/support/cheap-password.ts'
 import { mqttClient } from '../test/support/mqtt/mqtt.ts'
 import { tempDir } from '../test/support/temp-dir.ts'
-import { cells, inBrowser, logIn, open } from './support/browser.ts'
+import { cells, inBrowser, logIn, open, prepare } from './support/browser.ts'
 
 /** Faster than by clients, which wait for name servers to know. */
 async function makeTopics(directory: string, names: readonly string[]): Promise<void> {
@@ -67,6 +68,32 @@ inBrowser('a group shows its lag and members, and replays a dead letter', async 
   await page.getByText('Lag: 1').waitFor()
   const places = await cells(page, 'Place in each queue')
   t.true(places.includes('orders'))
+  t.deepEqual(errors, [])
+})
+
+inBrowser('of a message it is told which groups are done with it, of any protocol', async (t) => {
+  const { page, go, port, base, errors } = await open(t)
+  await prepare(base, 1, 'first')
+  const client = await connectRhea(t, port('amqp'))
+  const receiver = await client.receiver('orders::audit')
+  const read = new Promise<void>((resolve) => {
+    let count = 0
+    receiver.link.on('message', ({ delivery }) => {
+      delivery?.accept()
+      if (++count === 3) resolve()
+    })
+  })
+  receiver.credit(3)
+  await read
+  await go('topics/orders')
+  await page
+    .getByRole('button', { name: /show message/ })
+    .first()
+    .click()
+  const done = 'done with: settled, or on its way to be tried again'
+  await page.getByRole('cell', { name: done }).waitFor()
+  const told = await cells(page, 'Groups of its topic, 20 at most, and the message')
+  t.deepEqual(told, ['audit', 'amqp', done, 'billing', '-', 'not settled'])
   t.deepEqual(errors, [])
 })
 

@@ -20,6 +20,7 @@ const MODULES = [
   'parts',
   'reset',
   'topics',
+  'trail',
   'users',
 ] as const
 
