@@ -34,6 +34,7 @@ import { ClusterGroups } from './definitions/groups.ts'
 import { ClusterTopics } from './definitions/topics.ts'
 import { Links, PRODUCER_GROUP } from './links.ts'
 import { CLUSTER_DEFAULTS, type ClusterOptions } from './options.ts'
+import { checkPopSupport } from './pop-support.ts'
 import { ClusterPublisher } from './publish/cluster-publisher.ts'
 import { ClusterCursors } from './read/cursors.ts'
 import { ClusterLookup } from './read/lookup.ts'
@@ -56,7 +57,7 @@ export interface ClusterParts {
 
 /**
  * Asks the name servers and reads where states are kept, so that what is wrong shows at once.
- * Rejects with UNREACHABLE, NO_ROUTE, PERMISSION_DENIED.
+ * Rejects with UNREACHABLE, NO_ROUTE, PERMISSION_DENIED; NOT_SUPPORTED before RocketMQ 4.
  */
 export async function openClusterBroker(parts: ClusterParts): Promise<ClusterBroker> {
   const { tls: _, ...defaults } = CLUSTER_DEFAULTS
@@ -65,6 +66,7 @@ export async function openClusterBroker(parts: ClusterParts): Promise<ClusterBro
   try {
     const brokers = await links.directory.brokers({ timeoutMs: options.requestTimeoutMs })
     checkAddresses(brokers)
+    await checkPopSupport(links, options)
     const clusterName = brokers[0]?.cluster ?? 'DefaultCluster'
     const puller = new ClusterPuller({ links, clock: parts.clock, options })
     const lookup = new ClusterLookup({ links, options })

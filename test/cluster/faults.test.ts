@@ -5,7 +5,7 @@ import { openClusterBroker } from '../../src/cluster/broker.ts'
 import type { ClusterOptions } from '../../src/cluster/options.ts'
 import type { ConfigInput } from '../../src/config.ts'
 import { BrokerError } from '../../src/errors.ts'
-import { REQUEST } from '../../src/remoting/codes.ts'
+import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { encodeClusterInfo } from '../../src/remoting/requests/route.ts'
 import { newMessage, receiptsOf, receiveRequest, topicOf } from '../support/broker.ts'
 import { pem, SERVER_TLS } from '../support/certificates.ts'
@@ -48,6 +48,15 @@ test('brokers that advertise one address are named', async (t) => {
     code: 'CONFIG_INVALID',
   })
   t.regex(error!.message, /'broker-a' and 'broker-b' both say.*brokerIP1/)
+})
+
+test('a broker of RocketMQ 4 is named, with what a gateway needs', async (t) => {
+  const fake = await startFakeRocketmq(t)
+  fake.intercept(REQUEST.getTopicConfig, () => ({ code: RESPONSE.requestCodeNotSupported }))
+  const error = await t.throwsAsync(opening({ nameServers: [fake.address] }), {
+    code: 'NOT_SUPPORTED',
+  })
+  t.regex(error!.message, /broker 'broker-a' at .* is of RocketMQ 4.*brokers of RocketMQ 5/)
 })
 
 test('while no name server answers, what is known goes on', async (t) => {
