@@ -18,6 +18,7 @@ import type {
 import type { StateChange } from '../model/state.ts'
 import type { BrokerStatus } from '../model/status.ts'
 import type { Arrived, Broker } from '../port/broker.ts'
+import type { QueueDirectory } from './consume/topic-spread.ts'
 import { showBroker } from './numbers.ts'
 import { assemble, type BrokerParts, type OpenBrokerOptions } from './parts.ts'
 import {
@@ -80,6 +81,11 @@ export class EmbeddedBroker implements Broker {
     this.queueLocks = queueLocksPort(parts)
     this.transactions = transactionsPort(parts)
     this.#parts = parts
+  }
+
+  /** Where the broker learns which others have queues of its topics; else it is alone. */
+  set directory(directory: QueueDirectory) {
+    this.#parts.spread.directory = directory
   }
 
   publish(

@@ -56,6 +56,7 @@ export class ClientTable {
     for (const { group } of registration.consumers) {
       if (!this.#parts.groups.isSaved(group)) await this.#parts.groups.ensure(group)
     }
+    await this.#parts.mixed.look(registration)
     this.#parts.mixed.check(registration)
     const { connectionId } = registration
     const before = this.#clients.get(connectionId)?.registration

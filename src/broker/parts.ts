@@ -16,6 +16,7 @@ import { QueueLanes } from './consume/queue-lanes.ts'
 import { Receiver } from './consume/receiver.ts'
 import { Retries } from './consume/retries.ts'
 import { SearchLine } from './consume/search-line.ts'
+import { TopicSpread } from './consume/topic-spread.ts'
 import { GroupTable } from './definitions/groups.ts'
 import { LightQueueTable } from './definitions/light-queues.ts'
 import { BrokerPermission } from './definitions/permission.ts'
@@ -73,6 +74,7 @@ export function assemble(given: OpenBrokerOptions) {
     cursors,
     lightQueues,
     arrivals,
+    spread: new TopicSpread(clock, options.brokerName),
     numbers,
     givenCounts: new GivenCounts(clock),
     searches: new SearchLine(clock),

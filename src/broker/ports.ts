@@ -76,7 +76,7 @@ export const groupsPort = (parts: BrokerParts) => {
       permission.checkReadable()
       const definition = topics.find(topic)?.definition
       if (definition !== undefined) checkReadable(definition)
-      mixed.checkReceiving(name, { topic, filter })
+      await mixed.checkReceivingHere(name, { topic, filter })
     },
     lags: async (name: string): Promise<readonly QueueLag[]> => {
       groups.need(name)

@@ -75,6 +75,7 @@ async function serveOver(
   const context = { broker, auth, accounts, log, clock, numbers, ...shown }
   await serveFrontEnds(composition, frontEnds, context)
   if (routes === undefined) return context
+  broker.directory = (topic) => routes.queuesOf(topic)
   // Telling the name servers brings native clients here: the last step of a start.
   parts.add('registrar', () => routes.close())
   const started = routes.start()

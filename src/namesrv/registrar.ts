@@ -4,13 +4,14 @@ import { type Clock, Slice, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { splitAddress } from '../model/host.ts'
-import { PERM_READ_WRITE } from '../model/topic.ts'
+import { PERM_READ, PERM_READ_WRITE } from '../model/topic.ts'
 import type { Broker } from '../port/broker.ts'
 import type { Routes } from '../port/gateway.ts'
 import { REQUEST, RESPONSE } from '../remoting/codes.ts'
 import { type DialOptions, dial, type RemotingConnection } from '../remoting/connection.ts'
 import { type Values, writeFields } from '../remoting/layout.ts'
 import { BROKER, encodeRegistration, REGISTER_BROKER } from '../remoting/requests/registration.ts'
+import { decodeRoute, GET_ROUTE, type RouteQueues } from '../remoting/requests/route.ts'
 import type { WireTopicTable } from '../remoting/requests/topics.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import { registeredAddress } from './reachable-address.ts'
@@ -57,6 +58,8 @@ const PAUSE_SHARE = 4
 const PAUSE_MS_MAX = 500
 /** An answer that waits for routes waits no longer: a name server that is slow holds up no tool. */
 const TOLD_MS_MAX = 1_000
+/** A route is asked for while a client waits. */
+const ROUTE_MS_MAX = 1_000
 /** Two missed rounds, and a third that is late. */
 const MISSED_PERIODS = 4
 
@@ -109,6 +112,18 @@ export class Registrar implements Routes {
     })
     await Promise.race([Promise.all(telling), isLate])
     late?.cancel()
+  }
+
+  /**
+   * Readable queues of the topic, by broker, as the first name server tells that knows it;
+   * undefined: none does. Never rejects.
+   */
+  async queuesOf(topic: string): Promise<readonly RouteQueues[] | undefined> {
+    for (const target of this.#targets) {
+      const queues = await target.queuesOf(topic).catch(() => undefined)
+      if (queues !== undefined) return queues.filter(({ perm }) => (perm & PERM_READ) !== 0)
+    }
+    return undefined
   }
 
   async close(): Promise<void> {
@@ -183,6 +198,16 @@ class Target {
       this.#running = undefined
     })
     return this.#running
+  }
+
+  async queuesOf(topic: string): Promise<readonly RouteQueues[] | undefined> {
+    if (!this.#connection?.isOpen) return undefined
+    const asked = { topic, acceptStandardJsonOnly: true }
+    const answer = await this.#connection.request(REQUEST.getRoute, {
+      fields: writeFields(GET_ROUTE, asked),
+      timeoutMs: ROUTE_MS_MAX,
+    })
+    return answer.code === RESPONSE.success ? decodeRoute(answer.body).queues : undefined
   }
 
   async unregister(): Promise<void> {

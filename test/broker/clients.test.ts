@@ -183,7 +183,7 @@ function startClients(): { readonly clients: ClientTable; readonly log: LogLines
   const log = new LogLines()
   const none = { isSaved: () => true, isLocking: () => false, retire: () => {} }
   const mixed = {
-    ...{ check: () => {}, join: () => {}, leave: () => {}, update: () => {} },
+    ...{ look: async () => {}, check: () => {}, join: () => {}, leave: () => {}, update: () => {} },
     ...{ share: () => undefined, hasNatives: () => true, close: () => {} },
   }
   const clients = new ClientTable({

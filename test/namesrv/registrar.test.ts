@@ -98,6 +98,21 @@ test('where the broker is not to be written to routes say so of its topics', asy
   t.is(nameServer.routes.route('A')!.queues[0]!.perm, 4)
 })
 
+test('queues of a topic are those that the first name server tells that knows it', async (t) => {
+  const [one, two] = [await startNameServer(t), await startNameServer(t)]
+  const made = registrar(t, new Topics(), { nameServers: [one.address, two.address] })
+  t.is(await made.queuesOf('A'), undefined)
+  await made.start()
+  const queues = (await made.queuesOf('A')) ?? []
+  t.deepEqual(
+    queues.map(({ brokerName, readQueues }) => [brokerName, readQueues]),
+    [['broker-a', 4]],
+  )
+  await one.nameServer.close(0)
+  t.is((await made.queuesOf('A'))?.length, 1)
+  t.is(await made.queuesOf('Unknown'), undefined)
+})
+
 test('a wait for routes ends when every name server knows them', async (t) => {
   const [one, two] = [await startNameServer(t), await startNameServer(t)]
   const topics = new Topics()

@@ -17,6 +17,7 @@ import type { CursorTable } from './cursors.ts'
 import type { Puller } from './puller.ts'
 import { QueueShare } from './queue-share.ts'
 import type { Receiver } from './receiver.ts'
+import type { TopicSpread } from './topic-spread.ts'
 
 const TICK_MS = 500
 /** A consumer that never registered counts so long after it last asked. */
@@ -38,6 +39,7 @@ interface Group {
   /** When each topic was last asked for by those. */
   readonly received: Map<string, number>
   isToldOf: boolean
+  isToldOfOthers: boolean
 }
 
 interface Parts {
@@ -48,6 +50,7 @@ interface Parts {
   readonly topics: TopicTable
   readonly locks: QueueLockTable
   readonly cursors: CursorTable
+  readonly spread: TopicSpread
   /** Of the parts that are made after this one. */
   readonly serving: () => { readonly receiver: Receiver; readonly puller: Puller }
 }
@@ -100,7 +103,8 @@ export class MixedGroups {
    * otherwise each kind would lose what the other one does not want.
    * @throws SUBSCRIPTION_CONFLICT; nothing is changed then
    */
-  check({ connectionId, consumers }: ClientRegistration): void {
+  check(registration: ClientRegistration): void {
+    const { connectionId, consumers } = registration
     for (const consumer of consumers) {
       if (consumer.model === 'broadcasting') continue
       const { natives, receivers } = this.#groups.get(consumer.group) ?? NO_MEMBERS
@@ -111,8 +115,26 @@ export class MixedGroups {
         const [native, receiver] = isNative
           ? [consumer, other.consumer]
           : [other.consumer, consumer]
-        for (const wanted of receiver.subscriptions) checkAlike(native, wanted)
+        const isHere = readsHere(isNative ? other.registration : registration)
+        for (const wanted of receiver.subscriptions) {
+          checkAlike(native, wanted)
+          if (isHere) this.#checkHere(consumer.group, wanted.topic)
+        }
       }
+    }
+  }
+
+  /**
+   * Settles when it is known which other brokers have queues that members of both kinds would
+   * share. Never rejects.
+   */
+  async look({ consumers }: ClientRegistration): Promise<void> {
+    for (const { group, model, mode, subscriptions } of consumers) {
+      if (model === 'broadcasting') continue
+      const { natives, receivers } = this.#groups.get(group) ?? NO_MEMBERS
+      const others = mode === 'queue-assigned' ? receivers : natives
+      if (others.size === 0 && !this.#shares.has(group)) continue
+      await this.#parts.spread.learn(subscriptions.map(({ topic }) => topic))
     }
   }
 
@@ -121,6 +143,15 @@ export class MixedGroups {
     for (const { consumer } of this.#groups.get(group)?.natives.values() ?? NONE) {
       checkAlike(consumer, wanted)
     }
+  }
+
+  /** The same of a consumer that receives from this broker alone. @throws SUBSCRIPTION_CONFLICT */
+  async checkReceivingHere(group: string, wanted: Wanted): Promise<void> {
+    if (this.hasNatives(group)) {
+      await this.#parts.spread.learn([wanted.topic])
+      this.#checkHere(group, wanted.topic)
+    }
+    this.checkReceiving(group, wanted)
   }
 
   /** A receive, of a registered consumer or not. @throws SUBSCRIPTION_CONFLICT */
@@ -141,7 +172,10 @@ export class MixedGroups {
       if (group === undefined) {
         const receivedMs = Number.NEGATIVE_INFINITY
         const received = new Map<string, number>()
-        group = { natives: new Map(), receivers: new Map(), receivedMs, received, isToldOf: false }
+        group = {
+          ...{ natives: new Map(), receivers: new Map(), receivedMs, received },
+          ...{ isToldOf: false, isToldOfOthers: false },
+        }
         this.#groups.set(consumer.group, group)
       }
       const members = consumer.mode === 'queue-assigned' ? group.natives : group.receivers
@@ -223,6 +257,22 @@ export class MixedGroups {
     this.#ticking?.cancel()
   }
 
+  /**
+   * May members per message that are connected to this broker share the topic with natives? These
+   * leave them queues of every broker.
+   * @throws SUBSCRIPTION_CONFLICT
+   */
+  #checkHere(group: string, topic: string): void {
+    const { others } = this.#parts.spread.of(topic)
+    if (others.length === 0 || isRetryTopic(topic)) return
+    throw new BrokerError(
+      'SUBSCRIPTION_CONFLICT',
+      `the topic '${topic}' has queues at ${listOf(others)} too, and native members of the group '${group}' would leave ` +
+        `some of those to MQTT and AMQP clients, which read from ${this.#parts.options.brokerName} alone: ` +
+        "connect these to 'trivet gateway', or use another group",
+    )
+  }
+
   #nativesOn(group: string, topic: string): Member[] {
     return [...(this.#groups.get(group)?.natives.values() ?? NONE)].filter(({ consumer }) =>
       consumer.subscriptions.some((subscription) => subscription.topic === topic),
@@ -252,6 +302,7 @@ export class MixedGroups {
     const hasChanged = share.setMembers(natives, count, received)
     if (share.virtualIds.length === 0) receiver.letGoAll(name, (topic) => share.isShared(topic))
     if (count > 0) this.#tellUncovered(name, group, share)
+    this.#tellOfOthers(name, group)
     if (count === 0 && !receiver.isOpen(name)) {
       this.#shares.delete(name)
       receiver.retire(name)
@@ -260,11 +311,11 @@ export class MixedGroups {
   }
 
   #start(name: string): QueueShare {
-    const { clock, options, topics, locks, cursors, serving } = this.#parts
+    const { clock, topics, locks, cursors, spread, serving } = this.#parts
     const { receiver, puller } = serving()
     const share = new QueueShare({
       clock,
-      brokerName: options.brokerName,
+      spread: (topic) => spread.of(topic),
       readQueues: (topic) => topics.find(topic)?.definition.readQueues ?? 0,
       isLocked: ({ topic, queueId }) => locks.isLocked(name, topic, queueId),
       isOpen: ({ topic, queueId }) => receiver.isOpen(name, topic, queueId),
@@ -288,12 +339,40 @@ export class MixedGroups {
   #tick(): void {
     for (const [name, share] of this.#shares) {
       share.tick()
+      const group = this.#groups.get(name)
+      if (group !== undefined) void this.#parts.spread.learn(this.#topicsOf(group))
       this.#parts.serving().receiver.endOverdue(name)
       this.update(name)
     }
     if (this.#shares.size > 0) return
     this.#ticking?.cancel()
     this.#ticking = undefined
+  }
+
+  /** That members of either kind consume. */
+  #topicsOf({ natives, receivers, received }: Group): Set<string> {
+    const topics = new Set(received.keys())
+    for (const { consumer } of [...natives.values(), ...receivers.values()]) {
+      for (const { topic } of consumer.subscriptions) topics.add(topic)
+    }
+    return topics
+  }
+
+  /** Another broker got queues of the topic after the members had come. */
+  #tellOfOthers(name: string, group: Group): void {
+    const { spread } = this.#parts
+    if (group.isToldOfOthers) return
+    const isHere = [...group.receivers.values()].some(({ registration }) => readsHere(registration))
+    const topics = [...this.#topicsOf(group)].filter((topic) => !isRetryTopic(topic))
+    const topic = topics.find((one) => spread.of(one).others.length > 0)
+    if (!isHere || topic === undefined) return
+    group.isToldOfOthers = true
+    const { others } = spread.of(topic)
+    this.#parts.log.warn(
+      { evt: 'group.several_brokers', group: name, topic, brokers: others },
+      `native members of the group '${name}' leave queues of '${topic}' at ${listOf(others)} to its MQTT and AMQP ` +
+        "clients, which read from this broker alone: connect these to 'trivet gateway', or use another group",
+    )
   }
 
   #tellUncovered(name: string, group: Group, { uncovered }: QueueShare): void {
@@ -314,6 +393,11 @@ const NO_MEMBERS: Pick<Group, 'natives' | 'receivers'> = {
   natives: new Map(),
   receivers: new Map(),
 }
+
+/** Clients of RocketMQ's protocol receive from every broker of a topic. */
+const readsHere = ({ protocol }: ClientRegistration): boolean => protocol !== 'remoting'
+
+const listOf = (names: readonly string[]): string => names.map((name) => `'${name}'`).join(', ')
 
 const FROM_FIRST: ReadonlySet<string> = new Set([
   'CONSUME_FROM_FIRST_OFFSET',

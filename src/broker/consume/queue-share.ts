@@ -8,6 +8,7 @@ import type { ConsumerRegistration } from '../../model/client.ts'
 import type { PullRequest, PullResult } from '../../model/message.ts'
 import { isRetryTopic } from '../../model/names.ts'
 import type { QueueOffset } from '../../model/positions.ts'
+import type { Spread } from './topic-spread.ts'
 
 /**
  * A member that was told the list and does not go on with a queue that is not its share has dropped
@@ -67,8 +68,9 @@ interface Queue {
 /** What the share asks of the parts that serve consumers. */
 export interface ShareParts {
   readonly clock: Clock
-  readonly brokerName: string
   readQueues(topic: string): number
+  /** Which other brokers have queues of the topic. */
+  spread(topic: string): Spread
   /** Does a native member hold the lock of the queue? */
   isLocked(queue: Queue): boolean
   /** Are its messages handed out, or with consumers? */
@@ -147,7 +149,7 @@ export class QueueShare {
     this.#natives = byId
     this.#received = received
     const count = receivers > 0 && this.uncovered.length === 0 ? this.#virtualCount(receivers) : 0
-    this.#virtualIds = Array.from({ length: count }, (_, i) => virtualId(this.#parts.brokerName, i))
+    this.#virtualIds = Array.from({ length: count }, (_, i) => virtualId(i))
     const ids = [...byId.keys(), ...this.#virtualIds].sort()
     if (ids.join('\n') === this.#ids.join('\n')) return false
     this.#ids = ids
@@ -280,9 +282,15 @@ export class QueueShare {
     return topics
   }
 
-  /** As many as there are consumers, but that natives get queues too. */
+  /**
+   * As many as there are consumers, but that natives get queues too. One where other brokers have
+   * queues of a topic: natives ask any of them for the list, so that it must be the same at each.
+   */
   #virtualCount(receivers: number): number {
-    const queues = [...this.#topics()].map((topic) => this.#parts.readQueues(topic))
+    const isElsewhere = (topic: string): boolean => this.#parts.spread(topic).elsewhere > 0
+    const topics = [...this.#topics()]
+    if (topics.some(isElsewhere) || [...this.#received].some(isElsewhere)) return 1
+    const queues = topics.map((topic) => this.#parts.readQueues(topic))
     const room = Math.min(...queues, VIRTUAL_MEMBERS_MAX + this.#natives.size) - this.#natives.size
     return Math.max(1, Math.min(receivers, room))
   }
@@ -343,7 +351,9 @@ export class QueueShare {
 
   #isShare(strategy: Strategy, clientId: string, { topic, queueId }: Queue): boolean {
     const at = this.#places.get(clientId) ?? -1
-    return strategy(queueId, this.#parts.readQueues(topic), at, this.#ids.length)
+    const { before, elsewhere } = this.#parts.spread(topic)
+    const queues = this.#parts.readQueues(topic) + elsewhere
+    return strategy(before + queueId, queues, at, this.#ids.length)
   }
 
   /** A strategy by which the member would not pull this queue is not the natives'. */
@@ -409,8 +419,8 @@ const NONE: ReadonlyMap<string, Claim> = new Map()
 
 /**
  * Sorts before the ids of clients, which begin with their address: the first of the list has a
- * share of each topic however few queues it has.
+ * share of each topic however few queues it has. The same at each broker of a topic.
  */
-const virtualId = (brokerName: string, at: number): string => `0.0.0.0@${brokerName}-${at}`
+const virtualId = (at: number): string => `0.0.0.0@per-message-${at}`
 
 const keyOf = ({ topic, queueId }: Queue): string => `${queueId}/${topic}`

@@ -7,6 +7,7 @@ import { pullRequest } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const TOPIC = 'orders'
+const HERE = { others: [], elsewhere: 0, before: 0 }
 
 const consumer: ConsumerRegistration = {
   group: 'billing',
@@ -19,7 +20,7 @@ const consumer: ConsumerRegistration = {
 
 const shareOf = (clock: FakeClock, readQueues: () => number): QueueShare =>
   new QueueShare({
-    ...{ clock, brokerName: 'broker-a', isLocked: () => false, isOpen: () => false },
+    ...{ clock, spread: () => HERE, isLocked: () => false, isOpen: () => false },
     ...{ letGo() {}, endPulls() {}, lockAgain() {}, committed: () => undefined },
     readQueues,
   })

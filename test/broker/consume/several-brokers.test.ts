@@ -1,0 +1,113 @@
+// Members of both kinds in one group over topics that other brokers have queues of too: natives
+// divide the queues of all brokers by the list that one of them tells.
+import test from 'ava'
+import type { ClientRegistration } from '../../../src/model/client.ts'
+import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
+import { bodiesOf, startBroker, type TestBroker, topicOf } from '../../support/broker.ts'
+import {
+  AVERAGELY,
+  client,
+  device,
+  GROUP,
+  Native,
+  pass,
+  RETRY,
+  receive,
+  send,
+  settle,
+  TOPIC,
+} from '../../support/native/group-natives.ts'
+import type { Teardown } from '../../support/temp-dir.ts'
+
+const QUEUES = 4
+
+/** Four queues here, and as many at the broker with this name. */
+async function start(t: Teardown, other: string | undefined): Promise<TestBroker> {
+  const started = await startBroker(t)
+  await started.broker.topics.put(topicOf(TOPIC, QUEUES))
+  const queues = (brokerName: string) => ({ brokerName, readQueues: QUEUES })
+  started.broker.directory = async (topic) => {
+    if (topic !== TOPIC || other === undefined) return [queues('broker-a')]
+    return [queues('broker-a'), queues(other)]
+  }
+  return started
+}
+
+const overMqtt = (clientId: string): ClientRegistration => ({
+  ...client(clientId, 'per-message'),
+  protocol: 'mqtt',
+})
+
+/** What clients of this broker divide of 8 queues by the list of one of the two brokers. */
+const part =
+  (place: number): typeof AVERAGELY =>
+  (queueId, _queues, at, members) =>
+    AVERAGELY(place + queueId, 2 * QUEUES, at, members)
+
+test('each broker lists one virtual member of the same name, however many consumers it has', async (t) => {
+  const lists: (readonly string[])[] = []
+  for (const [other, devices] of [
+    ['broker-b', 1],
+    ['broker-0', 3],
+  ] as const) {
+    const started = await start(t, other)
+    for (let i = 0; i < devices; i++) await device(started, `device ${i}`)
+    await new Native(started, 'a').join()
+    lists.push(await started.broker.clients.consumerIds(GROUP))
+  }
+  t.is(lists[0]!.length, 2)
+  t.deepEqual(lists[0], lists[1])
+})
+
+for (const [other, place, left] of [
+  ['broker-b', 0, [0, 1, 2]],
+  ['broker-0', QUEUES, []],
+] as const) {
+  test(`natives leave what is theirs of all queues, beside ${other}`, async (t) => {
+    const started = await start(t, other)
+    const natives = ['a', 'b'].map((id) => new Native(started, id, part(place)))
+    for (const native of natives) await native.join()
+    await device(started)
+    await receive(started)
+    await settle(started, ...natives)
+    await send(started, QUEUES)
+    const bodies = bodiesOf(await receive(started)).sort()
+    t.deepEqual(
+      bodies,
+      left.map((queueId) => `${queueId}/0`),
+    )
+    const got = (await Promise.all(natives.map((native) => native.pull()))).flat()
+    t.is(bodies.length + got.length, QUEUES)
+  })
+}
+
+test('a consumer of this broker alone is refused beside natives, and told of the other broker', async (t) => {
+  const started = await start(t, 'broker-b')
+  const { clients, groups } = started.broker
+  await new Native(started, 'a').join()
+  const refused = {
+    code: 'SUBSCRIPTION_CONFLICT',
+    message: /queues at 'broker-b' too.*trivet gateway/,
+  }
+  await t.throwsAsync(groups.checkReceiving(GROUP, TOPIC, EVERY_TAG), refused)
+  await t.throwsAsync(clients.register(overMqtt('sensor')), refused)
+  t.deepEqual(await clients.consumerIds(GROUP), ['a'])
+})
+
+test('a native that comes to consumers of this broker alone is refused likewise', async (t) => {
+  const started = await start(t, 'broker-b')
+  const { clients } = started.broker
+  await clients.register(overMqtt('sensor'))
+  const native = client('a', 'queue-assigned', [TOPIC, RETRY])
+  await t.throwsAsync(clients.register(native), { code: 'SUBSCRIPTION_CONFLICT' })
+  t.deepEqual(await clients.consumerIds(GROUP), ['sensor'])
+})
+
+test('where no other broker has the topic both kinds share it', async (t) => {
+  const started = await start(t, undefined)
+  const { clients } = started.broker
+  await clients.register(overMqtt('sensor'))
+  await new Native(started, 'a').join()
+  await pass(started, 1_000)
+  t.is((await clients.consumerIds(GROUP)).length, 2)
+})
