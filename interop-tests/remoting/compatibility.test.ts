@@ -152,6 +152,8 @@ const PROBES: Readonly<Record<string, Probe>> = {
   },
   'a search by time in a topic that does not exist': async (peer) =>
     code(await peer.ask(29, { topic: peer.name('Missing'), queueId: 0, timestamp: 0 })),
+  'the end of a queue of a topic that does not exist': async (peer) =>
+    code(await peer.ask(30, { topic: peer.name('Missing'), queueId: 0 })),
   'a lock of a queue for a group that does not exist': async (peer) =>
     code(await peer.ask(41, {}, { ...LOCK_OF_NONE, consumerGroup: peer.name('Missing') })),
   'the configuration of a group that does not exist': async (peer) => {
