@@ -11,7 +11,13 @@ export type {
   MatchingOptions,
   PacketListener,
 } from './emitter.ts'
-export type { AedesBroker, BackgroundOptions, LocalBroker, RemoteBroker } from './options.ts'
+export type {
+  AedesBroker,
+  AedesLimits,
+  BackgroundOptions,
+  LocalBroker,
+  RemoteBroker,
+} from './options.ts'
 export type { Packet } from './packet.ts'
 export type { AedesInstance, AedesPersistence, ClientName } from './persistence.ts'
 export type { MatchedSubscription, Subscription } from './subscriptions.ts'

@@ -24,7 +24,18 @@ export interface BackgroundOptions {
   readonly onError?: ((error: BrokerError) => void) | undefined
 }
 
-export type AedesBroker = (RemoteBroker | LocalBroker) & BackgroundOptions
+/** Of what the memory of a process grows with. */
+export interface AedesLimits {
+  /** Topics that listeners of this process are given messages of. Default: 10,000. */
+  readonly topicsMax?: number | undefined
+  /** Sessions with subscriptions, of all processes before the broker. Default: 100,000. */
+  readonly sessionsMax?: number | undefined
+}
+
+export const TOPICS_MAX = 10_000
+export const SESSIONS_MAX = 100_000
+
+export type AedesBroker = (RemoteBroker | LocalBroker) & BackgroundOptions & AedesLimits
 
 export interface OpenPort {
   readonly broker: Broker
@@ -34,7 +45,7 @@ export interface OpenPort {
 const PATIENCE_MS = 30_000
 const RETRY_MS = 500
 
-const isLocal = (options: AedesBroker): options is LocalBroker & BackgroundOptions =>
+const isLocal = (options: AedesBroker): options is LocalBroker & BackgroundOptions & AedesLimits =>
   'server' in options && options.server !== undefined
 
 /** @throws BrokerError CLOSED for a server that serves no clients; what connecting answers */

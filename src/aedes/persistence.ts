@@ -7,7 +7,14 @@ import { BrokerError } from '../errors.ts'
 import { LogEmitter } from './emitter.ts'
 import { Incoming } from './incoming.ts'
 import { LogSessions } from './log-sessions.ts'
-import { type AedesBroker, isSameBroker, type OpenPort, openPort, troubleOf } from './options.ts'
+import {
+  type AedesBroker,
+  isSameBroker,
+  type OpenPort,
+  openPort,
+  SESSIONS_MAX,
+  troubleOf,
+} from './options.ts'
 import type { Packet } from './packet.ts'
 import { PacketQueue } from './packet-queue.ts'
 import { placeOf } from './queue-key.ts'
@@ -104,7 +111,8 @@ export class PortPersistence implements AedesPersistence {
     const { states } = broker
     const now = (): number => systemClock.now()
     const troubled = troubleOf(this.#options)
-    const sessions = new Sessions({ states, clock: systemClock, troubled })
+    const { sessionsMax = SESSIONS_MAX } = this.#options
+    const sessions = new Sessions({ states, clock: systemClock, troubled, sessionsMax })
     const queue = new PacketQueue(states, now)
     const incoming = new Incoming(states)
     await Promise.all([sessions.open(), queue.open(), incoming.open()])
@@ -158,6 +166,7 @@ export class PortPersistence implements AedesPersistence {
     subscriptions: readonly Subscription[],
   ): Promise<void> {
     const { sessions, log } = this.#opened
+    sessions.checkQuota(id)
     const session = await sessions.get(id)
     let isChanged = false
     for (const given of subscriptions) {

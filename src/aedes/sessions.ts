@@ -31,6 +31,7 @@ export interface SessionsParts {
   readonly states: States
   readonly clock: Clock
   readonly troubled: (error: BrokerError) => void
+  readonly sessionsMax: number
 }
 
 export class Sessions {
@@ -99,6 +100,17 @@ export class Sessions {
       live.timer = undefined
       void this.#flush(live)
     })
+  }
+
+  /** May the client subscribe? @throws QUOTA_EXCEEDED */
+  checkQuota(clientId: string): void {
+    const { sessionsMax } = this.#parts
+    const { clientsCount } = this.subscriptions.counts
+    if (clientsCount < sessionsMax || this.subscriptions.of(clientId).length > 0) return
+    throw new BrokerError(
+      'QUOTA_EXCEEDED',
+      `${clientsCount} sessions are kept already; sessionsMax is ${sessionsMax}`,
+    )
   }
 
   async delete(clientId: string): Promise<void> {

@@ -9,7 +9,7 @@ import type { RecordView } from '../model/record.ts'
 import type { StateChange } from '../model/state.ts'
 import type { Broker } from '../port/broker.ts'
 import { AEDES_TOPIC, isSystemName, RETAINED_PREFIX, toMessage } from './message.ts'
-import { type AedesBroker, type OpenPort, openPort, troubleOf } from './options.ts'
+import { type AedesBroker, type OpenPort, openPort, TOPICS_MAX, troubleOf } from './options.ts'
 import { bytesOf, type Packet } from './packet.ts'
 import { keyOf, type Place, queueOf } from './queue-key.ts'
 import { TopicFollower } from './topic-follower.ts'
@@ -110,6 +110,7 @@ export class SharedLog {
       broker,
       clock: systemClock,
       troubled: troubleOf(this.options),
+      topicsMax: this.options.topicsMax ?? TOPICS_MAX,
       deliver: (record, place) => this.#given(record, place),
       dropped: (topic) => this.#forget(({ key }) => queueOf(key).topic === topic),
       skipped: (next) => this.#forget((own) => own.key === next.key && own.offset < next.offset),

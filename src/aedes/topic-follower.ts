@@ -1,5 +1,6 @@
 // Follows the topics that the listeners' filters may select: that of a filter's first level, or all
 // where it is a wildcard, and the catch-all beside them.
+import { BrokerError } from '../errors.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../model/names.ts'
 import type { FollowedQueue } from './followed-queue.ts'
 import { FollowedTopic, type TopicParts } from './followed-topic.ts'
@@ -9,6 +10,7 @@ import { type QueueKey, queueOf } from './queue-key.ts'
 export interface TopicFollowerParts extends TopicParts {
   /** A topic is followed no more. */
   readonly dropped: (topic: string) => void
+  readonly topicsMax: number
 }
 
 export class TopicFollower {
@@ -18,6 +20,8 @@ export class TopicFollower {
   /** Filters by what they follow: a topic's name, or EVERY. */
   readonly #wanted = new Map<string, number>()
   readonly #opening = new Set<Promise<void>>()
+  /** Topics for which there is no room now. */
+  readonly #refused = new Set<string>()
   #isClosed = false
 
   constructor(topics: () => ReadonlySet<string>, parts: TopicFollowerParts) {
@@ -73,7 +77,7 @@ export class TopicFollower {
 
   #affected(wants: readonly string[]): readonly string[] {
     const topics = this.#topics()
-    if (wants.includes(EVERY)) return [...topics, MQTT_CATCH_ALL_TOPIC]
+    if (wants.includes(EVERY)) return [MQTT_CATCH_ALL_TOPIC, ...topics]
     return wants.filter((what) => what === AEDES_TOPIC || isShared(what) || topics.has(what))
   }
 
@@ -85,6 +89,11 @@ export class TopicFollower {
     }
     let followed = this.#followed.get(topic)
     if (followed === undefined) {
+      if (this.#followed.size >= this.#parts.topicsMax) {
+        this.#refuse(topic)
+        return undefined
+      }
+      this.#refused.delete(topic)
       followed = new FollowedTopic(topic, isNew, this.#parts)
       this.#followed.set(topic, followed)
       const { opened } = followed
@@ -94,16 +103,29 @@ export class TopicFollower {
     return followed
   }
 
+  /** Its messages come to no listener until another topic is followed no more. */
+  #refuse(topic: string): void {
+    const { topicsMax, troubled } = this.#parts
+    if (this.#refused.size === 0) {
+      const text = `${topicsMax} topics are followed; topicsMax is ${topicsMax}: messages of '${topic}' and of further topics do not come to listeners`
+      troubled(new BrokerError('QUOTA_EXCEEDED', text))
+    }
+    this.#refused.add(topic)
+  }
+
   #isInEvery(topic: string): boolean {
     return this.#wanted.has(EVERY) && (isShared(topic) || this.#topics().has(topic))
   }
 
   #drop(topic: string): void {
+    this.#refused.delete(topic)
     const followed = this.#followed.get(topic)
     if (followed === undefined) return
     followed.close()
     this.#followed.delete(topic)
     this.#parts.dropped(topic)
+    const [next] = this.#refused
+    if (next !== undefined) this.#look(next, false)
   }
 }
 

@@ -20,7 +20,10 @@ function sessionsOver(states: object): { readonly sessions: Sessions; readonly h
     release: async (claim: unknown) => void held.splice(held.indexOf(claim), 1),
   }
   const all = { ...claims, ...states } as unknown as States
-  return { sessions: new Sessions({ states: all, clock: systemClock, troubled: () => {} }), held }
+  return {
+    sessions: new Sessions({ states: all, clock: systemClock, troubled: () => {}, sessionsMax: 2 }),
+    held,
+  }
 }
 
 const failing = async (): Promise<never> => {
@@ -54,4 +57,17 @@ test('a session that is unreadable stops no start, and hides no other', async (t
   await sessions.open()
   t.is(sessions.subscriptions.of('a').length, 0)
   t.is(sessions.subscriptions.of('b').length, 1)
+})
+
+test('a client that would have one session too many may not subscribe, the others may', async (t) => {
+  const { sessions } = sessionsOver({})
+  const subscription = { topic: 'rooms/+', qos: 1 }
+  for (const clientId of ['a', 'b']) {
+    sessions.checkQuota(clientId)
+    sessions.subscriptions.set(clientId, [subscription])
+  }
+  t.throws(() => sessions.checkQuota('c'), { code: 'QUOTA_EXCEEDED' })
+  t.notThrows(() => sessions.checkQuota('a'))
+  sessions.subscriptions.set('a', [])
+  t.notThrows(() => sessions.checkQuota('c'))
 })
