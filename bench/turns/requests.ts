@@ -1,6 +1,6 @@
 // Requests that clients and operators size, as large as they may be. Topics and groups that all of
 // them need are made by the first.
-import { connectAsync, type MqttClient } from 'mqtt'
+import { connectAsync } from 'mqtt'
 import { connect } from '../../src/client/index.ts'
 import { systemClock } from '../../src/clock.ts'
 import { encodeBatchBody } from '../../src/remoting/batch-body.ts'
@@ -8,6 +8,8 @@ import { REQUEST } from '../../src/remoting/codes.ts'
 import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import { encodeHeartbeat } from '../../src/remoting/requests/clients.ts'
 import { amqpRequests } from './amqp.ts'
+import { AT_A_TIME, count, inBatches } from './in-batches.ts'
+import { mqttRequests } from './mqtt.ts'
 
 export type Ports = Readonly<Record<'remoting' | 'http' | 'mqtt' | 'amqp' | 'nameServer', number>>
 
@@ -28,15 +30,10 @@ const GROUPS_OF_CLIENT = 400
 const QUEUES = 1024
 const BATCH = 32_000
 const HALVES = 20_000
-const FILTERS = 10_000
 const HELD = 20_000
-const RETAINED = 20_000
 /** In 32 KiB. */
 const PROPERTIES = 5_000
 const KEY_VALUES = 9_000
-const AT_A_TIME = 500
-
-const count = (length: number): number[] => Array.from({ length }, (_, at) => at)
 
 export function requests(ports: Ports): readonly Request<unknown>[] {
   const nameServers = `${host}:${ports.nameServer}`
@@ -77,17 +74,24 @@ export function requests(ports: Ports): readonly Request<unknown>[] {
   const batch = encodeBatchBody(
     count(BATCH).map(() => ({ flag: 0, body: Buffer.alloc(64), properties: Buffer.alloc(0) })),
   )
+  const makeTopics = (): Promise<void> => inBatches(TOPICS, (n) => putTopic(`topic-${n}`, 8))
+  const makeGroups = async (): Promise<void> => {
+    for (let from = 0; from < GROUPS; from += GROUPS_OF_CLIENT) {
+      const groups = count(GROUPS_OF_CLIENT).map((n) => `group-${from + n}`)
+      await heartbeat(`readers-${from}`, groups, 'topic-1')
+    }
+  }
   const wide = async (): Promise<void> => {
     await putTopic('wide', QUEUES)
+    await heartbeat('reader-of-wide', ['readers'], 'wide')
     await inBatches(QUEUES, async (queueId) => {
       await sendTo('wide', queueId)
       await commit('wide', 'readers', queueId)
     })
   }
-  const clientOf = (clientId: string, clean: boolean) =>
-    connectAsync({ host, port: ports.mqtt, clientId, clean, protocolVersion: 4 })
   return [
     ...(amqpRequests(ports.amqp) as unknown as readonly Request<unknown>[]),
+    ...mqttRequests(ports.mqtt),
     {
       name: `groups, made by six heartbeats of ${GROUPS_OF_CLIENT}`,
       run: (round) =>
@@ -102,16 +106,13 @@ export function requests(ports: Ports): readonly Request<unknown>[] {
     {
       name: `topics, made ${AT_A_TIME} at a time`,
       rounds: 1,
-      run: () => inBatches(TOPICS, (n) => putTopic(`topic-${n}`, 8)),
+      run: makeTopics,
     },
     {
       name: `offsets of ${GROUPS} groups`,
       rounds: 1,
       run: async () => {
-        for (let from = 0; from < GROUPS; from += GROUPS_OF_CLIENT) {
-          const groups = count(GROUPS_OF_CLIENT).map((n) => `group-${from + n}`)
-          await heartbeat(`readers-${from}`, groups, 'topic-1')
-        }
+        await makeGroups()
         await inBatches(GROUPS, (n) => commit(`topic-${n % TOPICS}`, `group-${n}`, n % 8))
       },
     },
@@ -152,60 +153,6 @@ export function requests(ports: Ports): readonly Request<unknown>[] {
       },
     },
     {
-      name: `an MQTT session of ${FILTERS} filters: made`,
-      run: async (round) => {
-        const client = await clientOf(`filters-${round}`, false)
-        // Each SUBSCRIBE has the whole session saved.
-        for (let from = 0; from < FILTERS; from += AT_A_TIME) {
-          const filters = count(AT_A_TIME).map((n) => `made/${from + n}/+`)
-          await client.subscribeAsync(filters, { qos: 1 })
-        }
-        await client.endAsync()
-      },
-    },
-    {
-      name: `UNSUBSCRIBEs of ${FILTERS} filters, ${AT_A_TIME} each`,
-      rounds: 1,
-      prepare: async () => {
-        const client = await clientOf('unsubscribes', false)
-        const filters = count(FILTERS).map((n) => `gone/${n}/+`)
-        for (let from = 0; from < FILTERS; from += AT_A_TIME) {
-          await client.subscribeAsync(filters.slice(from, from + AT_A_TIME), { qos: 1 })
-        }
-        return { client, filters }
-      },
-      run: async (_round, prepared) => {
-        const { client, filters } = prepared as { client: MqttClient; filters: string[] }
-        for (let from = 0; from < FILTERS; from += AT_A_TIME) {
-          await client.unsubscribeAsync(filters.slice(from, from + AT_A_TIME))
-        }
-        await client.endAsync()
-      },
-    },
-    {
-      name: `a filter that selects ${RETAINED} retained messages`,
-      prepare: async (round) => {
-        const client = await clientOf(`retained-${round}`, true)
-        if (round > 0) return client
-        await inBatches(RETAINED, (n) =>
-          client.publishAsync(`retained/${n % 100}/${n}`, 'x', { qos: 1, retain: true }),
-        )
-        return client
-      },
-      run: async (_round, prepared) => {
-        const client = prepared as MqttClient
-        let left = RETAINED
-        const all = new Promise<void>((over) => {
-          client.on('message', () => {
-            if (--left === 0) over()
-          })
-        })
-        await client.subscribeAsync('retained/#', { qos: 0 })
-        await all
-        await client.endAsync()
-      },
-    },
-    {
       name: `${AT_A_TIME} messages of ${PROPERTIES} properties each: stored, and read by MQTT`,
       rounds: 1,
       run: async () => {
@@ -240,20 +187,6 @@ export function requests(ports: Ports): readonly Request<unknown>[] {
           ),
         ),
       run: () => ask(REQUEST.getKvList, { namespace: 'n' }, undefined, ports.nameServer),
-    },
-    {
-      name: `an MQTT session of ${FILTERS} filters: taken up`,
-      run: async (round) => {
-        const client = await clientOf(`filters-${round}`, false)
-        await client.endAsync()
-      },
-    },
-    {
-      name: `an MQTT session of ${FILTERS} filters: deleted`,
-      run: async (round) => {
-        const client = await clientOf(`filters-${round}`, true)
-        await client.endAsync()
-      },
     },
     {
       name: `a topic with ${HELD} held pulls: deleted`,
@@ -330,6 +263,7 @@ export function requests(ports: Ports): readonly Request<unknown>[] {
     {
       name: `deletion of a topic on which ${GROUPS} groups have places`,
       prepare: async () => {
+        await makeGroups()
         await putTopic('shared', 8)
         await inBatches(GROUPS, (n) => commit('shared', `group-${n}`, n % 8))
       },
@@ -338,7 +272,11 @@ export function requests(ports: Ports): readonly Request<unknown>[] {
     {
       name: `deletion of a group with places on ${TOPICS} topics`,
       rounds: 1,
-      prepare: () => inBatches(TOPICS, (n) => commit(`topic-${n}`, 'everywhere', 0)),
+      prepare: async () => {
+        await makeTopics()
+        await heartbeat('reader-of-all', ['everywhere'], 'topic-1')
+        await inBatches(TOPICS, (n) => commit(`topic-${n}`, 'everywhere', 0))
+      },
       run: () => ask(REQUEST.deleteGroup, { groupName: 'everywhere', cleanOffset: 'true' }),
     },
   ]
@@ -375,9 +313,3 @@ const pullFields = (topic: string) => ({
     subVersion: 1,
   },
 })
-
-async function inBatches(length: number, work: (n: number) => Promise<unknown>): Promise<void> {
-  for (let from = 0; from < length; from += AT_A_TIME) {
-    await Promise.all(count(Math.min(AT_A_TIME, length - from)).map((at) => work(from + at)))
-  }
-}

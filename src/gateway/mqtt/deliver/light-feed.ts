@@ -19,6 +19,14 @@ export const TURN_RECORDS_MAX = 2_048
 /** A read costs the turn as much as so many records, whatever it brings. */
 export const READ_RECORDS = 7
 
+/**
+ * Readers that are told in one turn of feeds that many sessions read: each writes what there is for
+ * its client at the end of that turn.
+ */
+export const TURN_TOLD_MAX = 256
+/** A feed with so few readers is not counted. */
+const FEW_READERS = 8
+
 /** With fewer reads in a turn none looks for what another one has decoded. */
 const READS_ALONE = 8
 
@@ -40,6 +48,12 @@ export interface LightFeedReader {
   feedFailed(feed: LightFeed): void
 }
 
+interface Untold {
+  readonly feed: LightFeed
+  readonly readers: readonly LightFeedReader[]
+  at: number
+}
+
 export class LightFeeds {
   readonly broker: Broker
   readonly #failed: (error: unknown, topic: string) => void
@@ -56,6 +70,9 @@ export class LightFeeds {
   #at = 0
   #isTurnCounted = false
   #reads = 0
+  #told = 0
+  /** Readers to be told in later turns. */
+  #untold: Untold[] = []
   /**
    * What this turn decoded since it reads many feeds, by broker and position, as feeds of one
    * broker may well bring the same records.
@@ -109,9 +126,43 @@ export class LightFeeds {
     return decoded
   }
 
+  /** Something happened to the feed: its readers are told, where there are many over some turns. */
+  tell(feed: LightFeed): void {
+    const { size } = feed.readers
+    if (size <= FEW_READERS) {
+      for (const reader of feed.readers) reader.feedMoved(feed)
+      return
+    }
+    // Those that are told later see what there is by then.
+    if (feed.isUntold) return
+    feed.isUntold = true
+    this.#untold.push({ feed, readers: [...feed.readers], at: 0 })
+    if (this.#untold.length === 1) this.#tellOn()
+    this.#countTurn()
+  }
+
+  #tellOn(): void {
+    for (let first = this.#untold[0]; first !== undefined; first = this.#untold[0]) {
+      const { feed, readers } = first
+      while (first.at < readers.length) {
+        if (this.#told >= TURN_TOLD_MAX) return
+        feed.isUntold = false
+        const reader = readers[first.at++]!
+        if (!feed.readers.has(reader)) continue
+        this.#told++
+        reader.feedMoved(feed)
+      }
+      this.#untold.shift()
+    }
+  }
+
   #count(records: number): void {
     this.#reads++
     this.#records += records + READ_RECORDS
+    this.#countTurn()
+  }
+
+  #countTurn(): void {
     if (this.#isTurnCounted) return
     this.#isTurnCounted = true
     setImmediate(() => this.#endTurn())
@@ -121,7 +172,12 @@ export class LightFeeds {
     this.#isTurnCounted = false
     this.#reads = 0
     this.#records = 0
+    this.#told = 0
     this.#decoded.clear()
+    if (this.#untold.length > 0) {
+      this.#countTurn()
+      this.#tellOn()
+    }
     // Read in place: every filter of a session may wait here, and each turn takes a few.
     while (this.#at < this.#line.length && this.#records < TURN_RECORDS_MAX) {
       const { recordsMax, read } = this.#line[this.#at++]!
@@ -159,7 +215,7 @@ export class LightFeeds {
 
   /** Readers whose last read failed try again. */
   retry(): void {
-    for (const feed of this.#failing) feed.tell()
+    for (const feed of this.#failing) this.tell(feed)
     this.#failing.clear()
   }
 
@@ -190,6 +246,8 @@ export class LightFeed {
   readonly queue: QueueName
   readonly readers = new Set<LightFeedReader>()
   readonly batches: FeedBatch[] = []
+  /** All of its readers are to be told. */
+  isUntold = false
   readonly #feeds: LightFeeds
   readonly #watch: Disposable
   /** Reads under way, by their offset. */
@@ -208,7 +266,7 @@ export class LightFeed {
     this.#watch = feeds.broker.watch(topic, (arrivedAt, arrivedId, maxOffset) => {
       if (arrivedId !== queueId || arrivedAt !== brokerName) return
       if (maxOffset > this.#maxOffset) this.#maxOffset = maxOffset
-      this.tell()
+      feeds.tell(this)
     })
   }
 
@@ -264,7 +322,7 @@ export class LightFeed {
         if (result.count > 0) this.#found(offset, result)
         else if (result.nextOffset !== offset) this.#moved = { from: offset, to: result.nextOffset }
         if (result.nextOffset >= result.maxOffset) this.#isEmpty(result.nextOffset, tick)
-        this.tell()
+        this.#feeds.tell(this)
       },
       (error: unknown) => {
         this.#reading.delete(offset)
@@ -291,10 +349,6 @@ export class LightFeed {
   #isEmpty(offset: QueueOffset, tick: number): void {
     this.#emptyAt = offset
     this.#emptyTick = tick
-  }
-
-  tell(): void {
-    for (const reader of this.readers) reader.feedMoved(this)
   }
 }
 

@@ -7,6 +7,7 @@ import {
   type LightFeed,
   type LightFeedReader,
   LightFeeds,
+  TURN_TOLD_MAX,
 } from '../../../../src/gateway/mqtt/deliver/light-feed.ts'
 import { Merge } from '../../../../src/gateway/mqtt/deliver/merge.ts'
 import { RetainedDue } from '../../../../src/gateway/mqtt/deliver/retained-due.ts'
@@ -25,6 +26,8 @@ import { newMessage, pullRequest, startBroker } from '../../../support/broker.ts
 import { FakeClock } from '../../../support/fake-clock.ts'
 import { mqttClient, persistent, startMqtt } from '../../../support/mqtt/mqtt.ts'
 import { placeOn, subscriptionOf } from '../../../support/mqtt/mqtt-places.ts'
+import { countTurns } from '../../../support/turns.ts'
+import { eventually } from '../../../support/waiting.ts'
 
 // What a session reads from several brokers, whose logs count their positions each for itself.
 
@@ -324,4 +327,30 @@ test('names that were asked for anew while they were read are not due', (t) => {
   t.false(due.advance(before, 2))
   t.true(due.advance(due.next(9)!, 1))
   t.is(session.retainedDue.get('#'), 'x')
+})
+
+test('readers of one feed, however many, are told over many turns, and each of the newest', async (t) => {
+  const { broker } = await startBroker(t)
+  const { topic } = await broker.lightQueues.bind('#', undefined)
+  const feeds = new LightFeeds(broker, (error) => t.fail(String(error)))
+  const turn = countTurns(t)
+  const told = new Map<LightFeedReader, number>()
+  const readers = Array.from({ length: 4 * TURN_TOLD_MAX }, (): LightFeedReader => {
+    const reader: LightFeedReader = {
+      feedMoved: () => void told.set(reader, turn()),
+      feedFailed: () => t.fail(),
+    }
+    return reader
+  })
+  const opened = readers.map((reader) => feeds.open(placeOn(topic), reader))
+  await broker.publish([newMessage('T', { queueId: 0 })])
+  await eventually(async () => told.size === readers.length || undefined)
+  const perTurn = new Map<number, number>()
+  for (const at of told.values()) perTurn.set(at, (perTurn.get(at) ?? 0) + 1)
+  t.true(Math.max(...perTurn.values()) <= TURN_TOLD_MAX)
+  told.clear()
+  feeds.close(opened.at(-1)!, readers.at(-1)!)
+  await broker.publish([newMessage('T', { queueId: 0 })])
+  await eventually(async () => told.size === readers.length - 1 || undefined)
+  t.false(told.has(readers.at(-1)!))
 })
