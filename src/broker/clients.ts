@@ -61,14 +61,16 @@ export class ClientTable {
     const { connectionId } = registration
     const before = this.#clients.get(connectionId)?.registration
     this.#clients.set(connectionId, { registration, seenMs: this.#parts.clock.monotonic() })
-    for (const { group } of before?.consumers ?? []) this.#leave(connectionId, group)
-    this.#join(registration)
+    const [old, fresh] = differing(before?.consumers ?? [], registration.consumers)
+    for (const { group } of old) this.#leave(connectionId, group)
+    this.#join({ ...registration, consumers: fresh })
     this.#produce(connectionId, before?.producerGroups ?? [], registration.producerGroups)
-    this.#updateGroups(before)
-    this.#updateGroups(registration)
-    const changed = changedGroups(before, registration)
+    this.#updateGroups(old)
+    this.#updateGroups(fresh)
+    const changed = changedGroups(old, fresh)
+    const joined = new Set(fresh.map(({ group }) => group))
     for (const group of changed) {
-      if (has(registration, group)) this.#compare(group, registration)
+      if (joined.has(group)) this.#compare(group, registration)
       else this.#freeLocks(group, registration.clientId)
     }
     this.#tell(changed)
@@ -88,12 +90,13 @@ export class ClientTable {
     if (left.length === 0 && producerGroups.length === 0) this.#clients.delete(connectionId)
     else client.registration = { ...registration, consumers: left, producerGroups }
     this.#produce(connectionId, registration.producerGroups, producerGroups)
-    const gone = registration.consumers.filter((consumer) => !left.includes(consumer))
+    const staying = new Set(left)
+    const gone = registration.consumers.filter((consumer) => !staying.has(consumer))
     for (const consumer of gone) {
       this.#leave(connectionId, consumer.group)
       this.#freeLocks(consumer.group, registration.clientId)
     }
-    this.#updateGroups({ consumers: gone })
+    this.#updateGroups(gone)
     this.#tell(new Set(gone.map((consumer) => consumer.group)))
   }
 
@@ -165,9 +168,9 @@ export class ClientTable {
     this.#parts.mixed.join(registration)
   }
 
-  #updateGroups(of: Pick<ClientRegistration, 'consumers'> | undefined): void {
+  #updateGroups(consumers: readonly ConsumerRegistration[]): void {
     const { mixed, receiver } = this.#parts
-    for (const { group } of of?.consumers ?? []) {
+    for (const { group } of consumers) {
       mixed.update(group)
       // What receives left there is the native members' now.
       if (mixed.share(group) === undefined && mixed.hasNatives(group)) receiver.retire(group)
@@ -175,8 +178,9 @@ export class ClientTable {
   }
 
   #produce(connectionId: string, before: readonly string[], after: readonly string[]): void {
+    const staying = new Set(after)
     for (const group of before) {
-      if (after.includes(group)) continue
+      if (staying.has(group)) continue
       const producers = this.#producers.get(group)
       producers?.delete(connectionId)
       if (producers?.size === 0) this.#producers.delete(group)
@@ -219,23 +223,32 @@ export class ClientTable {
   }
 }
 
-const has = (registration: ClientRegistration, group: string): boolean =>
-  registration.consumers.some((consumer) => consumer.group === group)
+type Consumers = readonly ConsumerRegistration[]
+
+/**
+ * Of both those in groups of which something may have changed: a front-end that registers the very
+ * objects again, and one more, is not to cost what all of them would.
+ */
+function differing(before: Consumers, after: Consumers): readonly [Consumers, Consumers] {
+  const left = new Set(before)
+  const groups = new Set<string>()
+  for (const consumer of after) if (!left.delete(consumer)) groups.add(consumer.group)
+  for (const { group } of left) groups.add(group)
+  const isIn = ({ group }: ConsumerRegistration): boolean => groups.has(group)
+  return [before.filter(isIn), after.filter(isIn)]
+}
 
 /** Groups that the client joined, left, or changed its subscriptions of. */
-function changedGroups(
-  before: ClientRegistration | undefined,
-  after: ClientRegistration,
-): Set<string> {
+function changedGroups(before: Consumers, after: Consumers): Set<string> {
   const shape = ({ model, mode, subscriptions }: ConsumerRegistration): string =>
     JSON.stringify([
       model,
       mode,
       subscriptions.map(({ topic, filter }) => [topic, filter.expression]).sort(),
     ])
-  const shapes = (registration: ClientRegistration | undefined): Map<string, string> => {
+  const shapes = (consumers: Consumers): Map<string, string> => {
     const byGroup = new Map<string, string>()
-    for (const consumer of registration?.consumers ?? []) {
+    for (const consumer of consumers) {
       byGroup.set(consumer.group, (byGroup.get(consumer.group) ?? '') + shape(consumer))
     }
     return byGroup

@@ -265,3 +265,28 @@ test('a group is told of again when it came anew', async (t) => {
     for (const id of ['a', 'b']) clients.unregister(id)
   }
 })
+
+test('a registration of one group more looks at that one alone', async (t) => {
+  const { broker } = await startBroker(t)
+  let looks = 0
+  const counted = (group: string): ConsumerRegistration =>
+    Object.defineProperty(consumer({ group }), 'subscriptions', {
+      get: () => {
+        looks++
+        return [{ topic: 'orders', filter: EVERY_TAG, version: 1 }]
+      },
+    })
+  const consumers = Array.from({ length: 100 }, (_, i) => counted(`group-${i}`))
+  await broker.clients.register(client('c1', ...consumers))
+  looks = 0
+  await broker.clients.register(client('c1', ...consumers, consumer({ group: 'more' })))
+  t.true(looks <= consumers.length, `${looks} looks`)
+  t.deepEqual(await broker.clients.consumerIds('more'), ['c1'])
+  t.deepEqual(await broker.clients.consumerIds('group-0'), ['c1'])
+  looks = 0
+  await broker.clients.register(client('c1', ...consumers.slice(1)))
+  t.true(looks <= consumers.length, `${looks} looks`)
+  t.deepEqual(await broker.clients.consumerIds('more'), [])
+  t.deepEqual(await broker.clients.consumerIds('group-0'), [])
+  t.deepEqual(await broker.clients.consumerIds('group-1'), ['c1'])
+})

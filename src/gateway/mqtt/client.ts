@@ -3,7 +3,7 @@
 
 import { isAllowed, type Principal } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
-import type { GroupMode } from '../../model/client.ts'
+import type { ConsumerRegistration } from '../../model/client.ts'
 import { Acknowledging } from './deliver/acknowledging.ts'
 import { Custody } from './deliver/custody.ts'
 import { Outbound } from './deliver/outbound.ts'
@@ -91,6 +91,8 @@ export class Client implements PublishingPeer {
   readonly #custody: Custody
   readonly #publishes: PublishPackets
   readonly #consumable = new Map<string, boolean>()
+  /** What is registered of each group. */
+  readonly #consumers = new WeakMap<ShareSource, ConsumerRegistration>()
   /** Of a client that logged in by AUTH packets. */
   readonly #login: ExtendedLogin | undefined
   #isClosed = false
@@ -195,18 +197,25 @@ export class Client implements PublishingPeer {
       address: `${this.remoteAddress}:${this.remotePort}`,
       language: 'MQTT',
       version: this.version,
-      consumers: shares.map(({ group, topic, filter }) => ({
-        group,
-        model: 'clustering' as const,
-        mode: 'per-message' as GroupMode,
-        subscriptions: [{ topic, filter, version: 0 }],
-        consumeType: 'CONSUME_PASSIVELY',
-        consumeFrom: 'CONSUME_FROM_LAST_OFFSET',
-      })),
+      consumers: shares.map((share) => this.#consumerOf(share)),
       producerGroups: this.#publishes.producerGroups,
     })
     // The connection may end during the registration, and the registry may hear of its end first.
     if (this.#isClosed) await context.broker.clients.unregister(this.#connection.id)
+  }
+
+  /** The same each time, as a client may have thousands. */
+  #consumerOf(share: ShareSource): ConsumerRegistration {
+    const known = this.#consumers.get(share)
+    if (known !== undefined) return known
+    const { group, topic, filter } = share
+    const consumer: ConsumerRegistration = {
+      ...{ group, model: 'clustering', mode: 'per-message' },
+      subscriptions: [{ topic, filter, version: 0 }],
+      ...{ consumeType: 'CONSUME_PASSIVELY', consumeFrom: 'CONSUME_FROM_LAST_OFFSET' },
+    }
+    this.#consumers.set(share, consumer)
+    return consumer
   }
 
   /** How much is to be read of a packet that is too large. @throws ProtocolError */

@@ -40,7 +40,9 @@ export class Memberships {
    */
   async refresh(): Promise<void> {
     const refusing = new Set<string>()
+    const slice = this.#parts.filterWork
     for (const share of this.#shares()) {
+      if (slice.isOver) await slice.rest()
       if (!(await this.#isOpen(share))) refusing.add(share.group)
     }
     // Read again: subscriptions made since must not be undone.
