@@ -48,6 +48,12 @@ export interface QueueLag extends QueueRange {
   readonly lag: number
 }
 
+/** A group with its members, and how far it is. */
+export type DescribedGroup = Omit<Group, 'members'> & {
+  readonly members: readonly Member[]
+  readonly queues: readonly QueueLag[]
+}
+
 export interface Message {
   readonly messageId: string
   readonly offsetMessageId: string

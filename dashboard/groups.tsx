@@ -1,15 +1,6 @@
 // Consumer groups: the list, and one of them with its members, places and dead letters.
 import { useState } from 'preact/hooks'
-import {
-  type Group,
-  get,
-  type Member,
-  type Message,
-  type Page,
-  part,
-  type QueueLag,
-  send,
-} from './api.js'
+import { type DescribedGroup, type Group, get, type Message, type Page, part, send } from './api.js'
 import { Deletion } from './confirm.js'
 import { MessageView } from './messages.js'
 import { count, Field, Filters, Problem, Table, time, useLoaded, usePages } from './parts.js'
@@ -50,14 +41,9 @@ export function Groups() {
   )
 }
 
-type Described = Omit<Group, 'members'> & {
-  readonly members: readonly Member[]
-  readonly queues: readonly QueueLag[]
-}
-
 export function GroupPage({ name }: { readonly name: string }) {
   const path = `groups/${part(name)}`
-  const { value, error, again } = useLoaded(() => get<Described>(path), [path])
+  const { value, error, again } = useLoaded(() => get<DescribedGroup>(path), [path])
   return (
     <section>
       <h1>{name}</h1>
@@ -108,7 +94,7 @@ export function GroupPage({ name }: { readonly name: string }) {
   )
 }
 
-function Delete({ group: { name, queues, members } }: { readonly group: Described }) {
+function Delete({ group: { name, queues, members } }: { readonly group: DescribedGroup }) {
   const [keeps, setKeeps] = useState(false)
   const waiting = queues.filter(({ topic }) => topic === `%RETRY%${name}`)
   const places = queues.length - waiting.length

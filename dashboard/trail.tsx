@@ -1,6 +1,6 @@
 // What became of a message: how far each group of its topic is with it, whichever protocol its
 // members speak.
-import { type Group, get, type Member, type Message, part, type QueueLag } from './api.js'
+import { type DescribedGroup, get, type Message, part, type QueueLag } from './api.js'
 import { Problem, Table, useLoaded } from './parts.js'
 
 /** Each is asked for by itself. */
@@ -10,11 +10,6 @@ interface Step {
   readonly group: string
   readonly protocols: readonly string[]
   readonly state: string
-}
-
-type Described = Omit<Group, 'members'> & {
-  readonly members: readonly Member[]
-  readonly queues: readonly QueueLag[]
 }
 
 interface TrailProps {
@@ -61,7 +56,7 @@ async function stepsOf(topic: string, message: Message): Promise<readonly Step[]
 async function stepOf(group: string, topic: string, message: Message): Promise<Step> {
   const path = `groups/${part(group)}`
   const [{ members, queues }, dead] = await Promise.all([
-    get<Described>(path),
+    get<DescribedGroup>(path),
     get<{ readonly messages: readonly Message[] }>(`${path}/dead-letters`),
   ])
   const protocols = [...new Set(members.map(({ protocol }) => protocol))]

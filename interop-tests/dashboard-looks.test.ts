@@ -72,6 +72,13 @@ for (const colorScheme of ['light', 'dark'] as const) {
         await shoot(page, `${colorScheme}-${path}`)
       }
       await show(page, 'topics/orders')
+      await page
+        .getByRole('button', { name: /show message/ })
+        .first()
+        .click()
+      await page.getByText('What became of it').waitFor()
+      t.deepEqual(await violations(page), [], 'a message')
+      await shoot(page, `${colorScheme}-message`)
       await page.getByRole('button', { name: 'Delete the topic' }).click()
       await page.getByRole('dialog').getByText('what MQTT retains of it').waitFor()
       t.deepEqual(await violations(page), [], 'the question')
