@@ -1,5 +1,5 @@
 // The trivet command, which tells its live memory when it is asked: a line of JSON on standard
-// error for each SIGUSR2, after a full collection. With a directory in HEAP_SNAPSHOTS the heap is
+// error for each SIGUSR2, after full collections. With a directory in HEAP_SNAPSHOTS the heap is
 // written there as well.
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString, writeHeapSnapshot } from 'node:v8'
@@ -9,7 +9,12 @@ setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 const { HEAP_SNAPSHOTS } = process.env
 
-process.on('SIGUSR2', () => {
+/** Array buffers that a collection has found are let go of beside what runs, some time later. */
+const SWEPT_MS = 500
+
+process.on('SIGUSR2', async () => {
+  collect()
+  await new Promise((resolve) => setTimeout(resolve, SWEPT_MS))
   collect()
   if (HEAP_SNAPSHOTS !== undefined) {
     writeHeapSnapshot(`${HEAP_SNAPSHOTS}/${process.pid}-${Date.now()}.heapsnapshot`)

@@ -5,7 +5,8 @@ export const NO_ALIAS = 0
 
 export class OutboundAliases {
   readonly #max: number
-  readonly #byTopic = new Map<string, number>()
+  /** Once there is one: most clients take none. */
+  #byTopic: Map<string, number> | undefined
 
   constructor(max: number) {
     this.#max = max
@@ -17,11 +18,13 @@ export class OutboundAliases {
 
   /** The topic's alias if the client knows it already. */
   known(topic: string): number {
-    return this.#byTopic.get(topic) ?? NO_ALIAS
+    return this.#byTopic?.get(topic) ?? NO_ALIAS
   }
 
   /** A new alias for the topic, to be sent along with it; none when all are given. */
   give(topic: string): number {
+    if (this.#max === 0) return NO_ALIAS
+    this.#byTopic ??= new Map()
     if (this.#byTopic.size >= this.#max) return NO_ALIAS
     const alias = this.#byTopic.size + 1
     this.#byTopic.set(topic, alias)

@@ -29,6 +29,10 @@ const STATE_MASK = 0xff
 const QOS_SHIFT = 8
 const ID_SHIFT = 16
 
+/** Of all that have nothing in flight. */
+const NO_WORDS = new Uint32Array(0)
+const NO_OFFSETS = new Float64Array(0)
+
 export interface InFlightEntry {
   readonly packetId: number
   readonly home: Home
@@ -38,9 +42,9 @@ export interface InFlightEntry {
 
 export class InFlight {
   #capacity = 0
-  #words = new Uint32Array(0)
+  #words = NO_WORDS
   /** Of the homes. */
-  #offsets = new Float64Array(0)
+  #offsets = NO_OFFSETS
   #names = new HomeNames()
   /** By slot; undefined until a shared subscription brings one. */
   #receipts: (Receipt | undefined)[] | undefined

@@ -20,11 +20,12 @@ export interface InboundId {
 }
 
 export class InboundIds {
-  readonly #ids = new Map<number, InboundId>()
+  /** Once there was one: most sessions publish nothing of QoS 2. */
+  #ids: Map<number, InboundId> | undefined
   #nextSerial = 1
 
   get count(): number {
-    return this.#ids.size
+    return this.#ids?.size ?? 0
   }
 
   get nextSerial(): number {
@@ -32,33 +33,35 @@ export class InboundIds {
   }
 
   find(packetId: number): InboundId | undefined {
-    return this.#ids.get(packetId)
+    return this.#ids?.get(packetId)
   }
 
   add(packetId: number): InboundId {
     const serial = this.#nextSerial++
     const id: InboundId = { packetId, serial, state: 'storing', awaited: 0 }
+    this.#ids ??= new Map()
     this.#ids.set(packetId, id)
     return id
   }
 
   remove(packetId: number): boolean {
-    return this.#ids.delete(packetId)
+    return this.#ids?.delete(packetId) ?? false
   }
 
   /** A new connection: it is owed answers to its own packets, no others. */
   owesNothing(): void {
-    for (const id of this.#ids.values()) id.awaited = 0
+    for (const id of this.#ids?.values() ?? []) id.awaited = 0
   }
 
   saved(): [packetId: number, serial: number][] {
-    return [...this.#ids.values()].map(({ packetId, serial }) => [packetId, serial])
+    return [...(this.#ids?.values() ?? [])].map(({ packetId, serial }) => [packetId, serial])
   }
 
   restore(saved: readonly (readonly [number, number])[], nextSerial: number): void {
+    if (saved.length > 0) this.#ids ??= new Map()
     for (const [packetId, serial] of saved) {
       const id = { packetId, serial, state: 'unknown' as const, awaited: 0 }
-      this.#ids.set(packetId, id)
+      this.#ids?.set(packetId, id)
     }
     this.#nextSerial = nextSerial
   }
