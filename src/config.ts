@@ -29,7 +29,7 @@ import {
   replicationProblems,
   replicationSettings,
 } from './replication/options.ts'
-import { lazyJsonSchema, leavesOf } from './schema.ts'
+import { isSwitch, lazyJsonSchema, leavesOf } from './schema.ts'
 import {
   CONFIG_FILE_ENV,
   type Declaration,
@@ -420,7 +420,9 @@ export type ListeningConfig = Config['any']
 function declare(): Declaration<ConfigSchema> {
   const plain = plainSchema()
   const schema = configSchema(plain)
-  const settings = [...leavesOf(plain)].map(([path, leaf]) => settingAt(path, lazyJsonSchema(leaf)))
+  const settings = [...leavesOf(plain)].map(([path, leaf]) =>
+    settingAt(path, isSwitch(leaf), lazyJsonSchema(leaf)),
+  )
   return { schema, settings, jsonSchema: lazyJsonSchema(schema) }
 }
 

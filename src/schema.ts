@@ -35,3 +35,10 @@ export function* leavesOf(
     if (!key.startsWith('$')) yield* leavesOf(child, [...path, key])
   }
 }
+
+/** Is the value of this leaf true or false, and nothing else? */
+export function isSwitch(leaf: z.ZodType): boolean {
+  let inner: unknown = leaf
+  while (inner instanceof z.ZodDefault || inner instanceof z.ZodOptional) inner = inner.unwrap()
+  return inner instanceof z.ZodBoolean
+}

@@ -15,6 +15,8 @@ export interface Setting {
   readonly env: string
   /** 'mqtt.connections-max', without the dashes. */
   readonly flag: string
+  /** On or off: as a flag it needs no value. Told without making the schema. */
+  readonly isSwitch: boolean
   /** JSON Schema of the value: types, bounds, choices. */
   readonly schema: JsonSchema
   readonly description: string
@@ -90,14 +92,19 @@ export function settingsOf(root: JsonSchema): readonly Setting[] {
         visit(child, at)
         continue
       }
-      settings.push(settingAt(at, () => child))
+      settings.push(settingAt(at, child.type === 'boolean', () => child))
     }
   }
   visit(root, [])
   return settings
 }
 
-export const settingAt = (path: readonly string[], schema: () => JsonSchema): Setting => ({
+export const settingAt = (
+  path: readonly string[],
+  isSwitch: boolean,
+  schema: () => JsonSchema,
+): Setting => ({
+  isSwitch,
   name: path.join('.'),
   path,
   env: ENV_PREFIX + path.map(snake).join('__'),

@@ -255,6 +255,12 @@ for (const [what, config, line] of [
   })
 }
 
+test('a setting is a switch where its schema is one of true and false', (t) => {
+  for (const { name, isSwitch, schema } of allSettings()) {
+    t.is(isSwitch, schema.type === 'boolean', name)
+  }
+})
+
 // A server needs them once, and they are more than a megabyte.
 test('a process that has loaded its settings does not keep their schemas', async (t) => {
   const script = `

@@ -61,8 +61,7 @@ function optionsOf(flags: Flags, settings: readonly Setting[]): Options {
     options.set(name, flag.short === undefined ? { type } : { type, short: flag.short })
   }
   for (const setting of settings) {
-    const isBoolean = setting.schema.type === 'boolean'
-    options.set(setting.flag, { type: isBoolean ? 'boolean' : 'string' })
+    options.set(setting.flag, { type: setting.isSwitch ? 'boolean' : 'string' })
   }
   return Object.fromEntries(options)
 }
@@ -102,7 +101,7 @@ function flagValue(name: string, flag: Flag, text: string | undefined): unknown 
 
 function keepSetting(given: Map<string, string>, setting: Setting, token: Token): void {
   const isNegated = token.name !== setting.flag
-  if (setting.schema.type === 'boolean') {
+  if (setting.isSwitch) {
     given.set(setting.flag, isNegated ? 'false' : (token.value ?? 'true'))
     return
   }

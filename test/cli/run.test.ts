@@ -4,11 +4,14 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { isPassword, parsePasswordHash } from '../../src/access/secrets/password.ts'
+import { parseArguments } from '../../src/cli/arguments.ts'
 import type { Entry, Role, RunningRole } from '../../src/cli/command.ts'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { runCommandLine } from '../../src/cli/run.ts'
+import { start } from '../../src/cli/start.ts'
 import type { Config } from '../../src/config.ts'
 import { BrokerError } from '../../src/errors.ts'
+import { settingAt } from '../../src/settings.ts'
 import { RecordedTerminal } from '../support/recorded-terminal.ts'
 import { TRIVET } from '../support/server.ts'
 import { textOf } from '../support/sources/sources.ts'
@@ -219,4 +222,21 @@ test('a command that takes no settings does not load what declares them', async 
     promisify(execFile)(process.execPath, ['--import', without('zod'), TRIVET, command, '--help'])
   await t.notThrowsAsync(start('status'))
   await t.throwsAsync(start('start'), { message: /zod is loaded/ })
+})
+
+// Each takes half a millisecond, and a start has 190 settings.
+test('flags of settings are parsed without making their schemas', (t) => {
+  const settings = [
+    ['mqtt', 'port'],
+    ['mqtt', 'enabled'],
+  ].map((path) => settingAt(path, path[1] === 'enabled', () => t.fail() as never))
+  const argv = ['--mqtt.port', '1884', '--no-mqtt.enabled']
+  const { settings: given } = parseArguments(start, argv, settings)
+  t.deepEqual(
+    [...given],
+    [
+      ['mqtt.port', '1884'],
+      ['mqtt.enabled', 'false'],
+    ],
+  )
 })

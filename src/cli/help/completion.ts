@@ -56,7 +56,7 @@ async function flagsOf(entry: { load(): Promise<Command> }): Promise<Flags> {
   const settings: Record<string, Flag> = {}
   if (loaded.takesSettings) {
     for (const setting of (await import('../../config.ts')).allSettings()) {
-      const isBoolean = setting.schema.type === 'boolean'
+      const isBoolean = setting.isSwitch
       const choices = setting.schema.enum?.map(String)
       settings[setting.flag] = {
         type: isBoolean ? 'boolean' : 'text',
