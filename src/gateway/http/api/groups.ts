@@ -1,7 +1,6 @@
 // Consumer groups: their places, members and definitions.
 import { z } from 'zod'
 import { isAllowed } from '../../../access/auth.ts'
-import { BrokerError } from '../../../errors.ts'
 import type { ClientRegistration } from '../../../model/client.ts'
 import { type GroupDefinition, groupDefaults } from '../../../model/group.ts'
 import type { QueueLag } from '../../../model/message.ts'
@@ -9,7 +8,7 @@ import { topicOnWire } from '../../../model/names.ts'
 import { deleteGroup, putGroup } from '../../admin/definitions.ts'
 import { resetGroup } from '../../admin/reset.ts'
 import { type ApiQuestion, endpoint } from './endpoint.ts'
-import { PAGE, type PageQuery, readablePage } from './pages.ts'
+import { PAGE, type PageQuery, readableOne, readablePage } from './pages.ts'
 
 export const groupEndpoints = [
   endpoint({
@@ -116,17 +115,8 @@ const queueOf = ({
 })
 
 /** @throws BrokerError PERMISSION_DENIED, GROUP_NOT_FOUND */
-export async function readable({
-  params,
-  principal,
-  context,
-}: ApiQuestion<unknown, unknown>): Promise<GroupDefinition> {
-  const name = params['group']!
-  context.auth.authorize(principal, 'read', { kind: 'group', name })
-  const definition = await context.broker.groups.get(name)
-  if (definition !== undefined) return definition
-  throw new BrokerError('GROUP_NOT_FOUND', `there is no group '${name.slice(0, 300)}'`)
-}
+export const readable = (asked: ApiQuestion<unknown, unknown>): Promise<GroupDefinition> =>
+  readableOne(asked, 'group', (name) => asked.context.broker.groups.get(name))
 
 async function listGroups(asked: ApiQuestion<PageQuery, unknown>) {
   const { broker } = asked.context

@@ -1,4 +1,4 @@
-// Long lists, page by page: by name, behind the last one of the page before.
+// Long lists, page by page: by name, behind the last one of the page before; and one of a list.
 import { z } from 'zod'
 import { isAllowed } from '../../../access/auth.ts'
 import { Slice } from '../../../clock.ts'
@@ -95,3 +95,20 @@ const SORTED_AT_ONCE = 8
 
 const firstOf = <T>(all: readonly T[], nameOf: (one: T) => string, max: number): T[] =>
   all.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1)).slice(0, max)
+
+/**
+ * The topic or group that the path names.
+ * @throws BrokerError PERMISSION_DENIED, TOPIC_NOT_FOUND, GROUP_NOT_FOUND
+ */
+export async function readableOne<T>(
+  { params, principal, context }: ApiQuestion<unknown, unknown>,
+  kind: 'topic' | 'group',
+  get: (name: string) => Promise<T | undefined>,
+): Promise<T> {
+  const name = params[kind]!
+  context.auth.authorize(principal, 'read', { kind, name })
+  const found = await get(name)
+  if (found !== undefined) return found
+  const code = kind === 'topic' ? 'TOPIC_NOT_FOUND' : 'GROUP_NOT_FOUND'
+  throw new BrokerError(code, `there is no ${kind} '${name.slice(0, 300)}'`)
+}

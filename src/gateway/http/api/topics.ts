@@ -2,7 +2,6 @@
 import { z } from 'zod'
 import { isAllowed } from '../../../access/auth.ts'
 import { Slice } from '../../../clock.ts'
-import { BrokerError } from '../../../errors.ts'
 import { QUEUES_PER_TOPIC_MAX } from '../../../model/limits.ts'
 import { isDeadLetterTopic, isRetryTopic, isUserTopic } from '../../../model/names.ts'
 import {
@@ -14,7 +13,7 @@ import {
 import type { Broker } from '../../../port/broker.ts'
 import { deleteTopic, putTopic } from '../../admin/definitions.ts'
 import { type ApiQuestion, endpoint } from './endpoint.ts'
-import { isGone, PAGE, type PageQuery, readablePage } from './pages.ts'
+import { isGone, PAGE, type PageQuery, readableOne, readablePage } from './pages.ts'
 
 const PERMISSIONS = { 'read-write': PERM_READ_WRITE, read: PERM_READ, write: PERM_WRITE, none: 0 }
 type Permission = keyof typeof PERMISSIONS
@@ -101,17 +100,8 @@ export const topicEndpoints = [
 ]
 
 /** @throws BrokerError PERMISSION_DENIED, TOPIC_NOT_FOUND */
-async function readable({
-  params,
-  principal,
-  context,
-}: ApiQuestion<unknown, unknown>): Promise<TopicDefinition> {
-  const name = params['topic']!
-  context.auth.authorize(principal, 'read', { kind: 'topic', name })
-  const definition = await context.broker.topics.get(name)
-  if (definition !== undefined) return definition
-  throw new BrokerError('TOPIC_NOT_FOUND', `there is no topic '${name.slice(0, 300)}'`)
-}
+const readable = (asked: ApiQuestion<unknown, unknown>): Promise<TopicDefinition> =>
+  readableOne(asked, 'topic', (name) => asked.context.broker.topics.get(name))
 
 async function listTopics(asked: ApiQuestion<PageQuery & { readonly all: string }, unknown>) {
   const { broker } = asked.context
