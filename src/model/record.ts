@@ -141,15 +141,17 @@ export function writeRecord(
   place: RecordPlace,
 ): number {
   const view = viewOf(target)
-  if ('copied' in draft) copyContent(target, at, draft, view)
-  else if (draft.encoded === undefined) writeContent(target, at, draft, view)
-  else draft.encoded.copy(target, at, draft.start, draft.start + draft.size)
+  let end: number
+  if (draft.encoded !== undefined) {
+    end = at + draft.encoded.copy(target, at, draft.start, draft.start + draft.size)
+  } else if ('copied' in draft) end = copyContent(target, at, draft, view)
+  else end = writeContent(target, at, draft, view)
   setU64(view, at + QUEUE_OFFSET_AT, place.queueOffset)
   setU64(view, at + 28, place.position)
   setU64(view, at + STORE_TIMESTAMP_AT, place.storeTimestamp)
   view.setUint32(at + 64, place.storeHost.ip)
   view.setInt32(at + 68, place.storeHost.port)
-  return recordBytes(draft)
+  return end - at
 }
 
 /** The records but for their places, which `writeRecord` adds. */
@@ -168,9 +170,9 @@ export function encodeRecords(drafts: readonly RecordDraft[]): EncodedRecord[] {
   })
 }
 
-function writeContent(target: Buffer, at: number, draft: RecordDraft, view: DataView): void {
+/** @returns where it ends */
+function writeContent(target: Buffer, at: number, draft: RecordDraft, view: DataView): number {
   const { topic, body, properties, uniqueKey, brokerProperties, waiting } = draft
-  view.setInt32(at, recordBytes(draft))
   view.setUint32(at + 4, topic.length > TOPIC_BYTES_V1_MAX ? RECORD_MAGIC_V2 : RECORD_MAGIC_V1)
   view.setInt32(at + 8, crc32(body) & CRC_MASK)
   view.setInt32(at + 12, draft.queueId)
@@ -183,11 +185,9 @@ function writeContent(target: Buffer, at: number, draft: RecordDraft, view: Data
   setU64(view, at + 76, draft.preparedPosition)
   view.setInt32(at + 84, body.length)
   target.set(body, at + BODY_AT)
-  let next = putTopic(target, at + BODY_AT + body.length, topic)
-  putU16(target, next, propertiesBytes(draft))
-  next += 2
-  target.set(properties, next)
-  next += properties.length
+  const propertiesAt = putTopic(target, at + BODY_AT + body.length, topic) + 2
+  target.set(properties, propertiesAt)
+  let next = propertiesAt + properties.length
   if (uniqueKey !== undefined) {
     uniqueKey.write(target, next)
     next += uniqueKey.length
@@ -196,21 +196,29 @@ function writeContent(target: Buffer, at: number, draft: RecordDraft, view: Data
     target.set(brokerProperties, next)
     next += brokerProperties.length
   }
-  waiting?.write(target, next)
+  if (waiting !== undefined) {
+    waiting.write(target, next)
+    next += waiting.length
+  }
+  putU16(target, propertiesAt - 2, next - propertiesAt)
+  view.setInt32(at, next - at)
+  return next
 }
 
-function copyContent(target: Buffer, at: number, draft: RecordCopy, view: DataView): void {
+/** @returns where it ends */
+function copyContent(target: Buffer, at: number, draft: RecordCopy, view: DataView): number {
   const { copied, start, topic, propertiesStart, propertiesEnd } = draft
   const bodyEnd = start + BODY_AT + bodyBytesAt(copied, start)
   copyBytes(target, at, copied, start, bodyEnd)
-  view.setInt32(at, recordBytes(draft))
   view.setUint32(at + 4, topic.length > TOPIC_BYTES_V1_MAX ? RECORD_MAGIC_V2 : RECORD_MAGIC_V1)
   view.setInt32(at + 12, draft.queueId)
   view.setInt32(at + SYS_FLAG_AT, draft.sysFlag)
   setU64(view, at + 76, draft.preparedPosition)
   const next = putTopic(target, at + bodyEnd - start, topic)
   putU16(target, next, propertiesEnd - propertiesStart)
-  copyBytes(target, next + 2, copied, propertiesStart, propertiesEnd)
+  const end = copyBytes(target, next + 2, copied, propertiesStart, propertiesEnd)
+  view.setInt32(at, end - at)
+  return end
 }
 
 /** With its length before it. @returns where it ends */

@@ -4,7 +4,7 @@
 import { BrokerError } from '../../errors.ts'
 import { DELAY_LEVEL_MAX, delayLevelMs } from '../../model/delay-levels.ts'
 import { editProperties, PROPERTY } from '../../model/properties.ts'
-import { draftOf, type RecordView } from '../../model/record.ts'
+import { draftOf, type RecordCopy, type RecordView } from '../../model/record.ts'
 import type { StoreDraft } from '../../store/store.ts'
 
 /**
@@ -69,11 +69,13 @@ export function withKnownLevel(
 }
 
 /** The parked record as its destination gets it; undefined when it names none. */
-export function unparked(record: RecordView): StoreDraft | undefined {
+export function unparked(record: RecordView): RecordCopy | undefined {
   const topic = record.property(PROPERTY.realTopic)
   const queueId = Number(record.property(PROPERTY.realQueueId) ?? 0)
   if (topic === undefined || !Number.isInteger(queueId)) return undefined
-  return { ...draftOf(record), topic, queueId }
+  const { bytes, start, sysFlag, preparedPosition, propertiesStart, propertiesEnd } = record
+  const properties = { propertiesStart, propertiesEnd }
+  return { topic, queueId, sysFlag, preparedPosition, copied: bytes, start, ...properties }
 }
 
 /** The parked record parked again, for another time. */

@@ -8,7 +8,7 @@ import type { Logger } from '../../log.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
-import type { DueEntry, MessageStore, PutOff, StoreDraft } from '../../store/store.ts'
+import type { DueEntry, MessageStore, PutOff, StoreMessage } from '../../store/store.ts'
 import { APPEND_BYTES_TARGET, DISPATCHES_AT_ONCE_MAX } from '../options.ts'
 import { AppendsUnderWay } from './appends-under-way.ts'
 import { postponed } from './delay.ts'
@@ -40,7 +40,7 @@ export const DELAYED = ''
 
 /** The record is done; what is appended with that, parked again or not, may be nothing. */
 interface Done {
-  readonly message: StoreDraft | undefined
+  readonly message: StoreMessage | undefined
   /** Called once it is durable. */
   readonly settled?: () => void
 }
@@ -238,7 +238,7 @@ export class DueTimer {
    */
   async #deliver(parked: readonly Due[], bytes: number, appends: AppendsUnderWay): Promise<void> {
     await Promise.all(parked.map(({ entry }) => this.whenEnded(entry)))
-    const messages: StoreDraft[] = []
+    const messages: StoreMessage[] = []
     const fired: DueEntry[] = []
     const putOff: PutOff[] = []
     const settled: (() => void)[] = []
@@ -270,7 +270,7 @@ export class DueTimer {
   async #end(
     entries: readonly DueEntry[],
     isFired: boolean,
-    messages: readonly StoreDraft[],
+    messages: readonly StoreMessage[],
     putOff: readonly PutOff[] = [],
   ): Promise<void> {
     const appended = this.#store.append({ messages, fired: entries, putOff })
