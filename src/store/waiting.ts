@@ -12,8 +12,9 @@ const ZERO = 48
 const DIGITS = 13
 const DIGITS_MIN = 10 ** (DIGITS - 1)
 const DIGITS_MAX = 10 ** DIGITS - 1
-/** Half of the digits fit into a number that is no float. */
-const HALF = 1_000_000
+/** The last digits and those before them are small integers each. */
+const LAST_DIGITS = 6
+const LAST = 10 ** LAST_DIGITS
 /** Beyond them all are forgotten: 200 bytes each. */
 const TEXTS_MAX = 1024
 
@@ -43,9 +44,10 @@ class Waiting implements WrittenProperty {
   write(target: Uint8Array, at: number): void {
     const { bytes, digitsAt } = this.#text
     target.set(bytes, at)
-    const low = this.#dueMs % HALF
-    putDigits(target, at + digitsAt + DIGITS, low)
-    putDigits(target, at + digitsAt + DIGITS - 6, (this.#dueMs - low) / HALF)
+    const last = this.#dueMs % LAST
+    const end = at + digitsAt + DIGITS
+    putDigits(target, end, last)
+    putDigits(target, end - LAST_DIGITS, (this.#dueMs - last) / LAST)
   }
 }
 

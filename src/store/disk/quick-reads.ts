@@ -2,7 +2,8 @@
 // the thread pool takes the event loop several times as long as to read it from the page cache. So
 // such reads go on on the loop's own thread while they are quick; after two close together that
 // waited for the disk the next go to the pool, and more of them each time that happens again. A
-// single slow one proves nothing: where others want the processor, a thread may lose it at any call.
+// single slow one proves nothing: where others want the processor, a thread may lose it at any
+// call.
 import type { Clock } from '../../clock.ts'
 import { Pooled } from './pooled.ts'
 
