@@ -22,8 +22,18 @@ async function startPair(t: ExecutionContext, master: ConfigInput = {}) {
   return { master: first, slave: second }
 }
 
-async function clientOf(t: ExecutionContext, server: SpawnedServer): Promise<Client> {
-  const mq = await connect({ broker: server.address('remoting'), timeoutMs: 2_000 })
+/** Of a machine that is busy. */
+const ANSWER_MS = 60_000
+/** Of a send to a master that is gone, which the SDK tries again and again. */
+const GIVEN_UP_MS = 2_000
+
+async function clientOf(
+  t: ExecutionContext,
+  server: SpawnedServer,
+  timeoutMs = ANSWER_MS,
+): Promise<Client> {
+  const broker = server.address('remoting')
+  const mq = await connect({ broker, timeoutMs, connectTimeoutMs: ANSWER_MS })
   t.teardown(() => mq.close({ deadlineMs: 0 }))
   return mq
 }
@@ -42,7 +52,7 @@ async function load(send: (body: string) => Promise<unknown>, name: string, acke
 }
 
 async function loads(t: ExecutionContext, master: SpawnedServer, acked: Record<string, string[]>) {
-  const mq = await clientOf(t, master)
+  const mq = await clientOf(t, master, GIVEN_UP_MS)
   const mqtt = await mqttClient(t, master.port('mqtt'), 5)
   const amqp = await connectRhea(t, master.port('amqp'))
   const sender = await amqp.sender('T')
@@ -105,7 +115,8 @@ test('what a SYNC_MASTER acknowledged is there when it is killed and its slave p
   // While its doors change hands connections end.
   await eventually(async () => {
     try {
-      return await (await clientOf(t, slave)).send({ topic: 'T', body: 'after' })
+      const mq = await clientOf(t, slave, GIVEN_UP_MS)
+      return await mq.send({ topic: 'T', body: 'after' })
     } catch {
       return undefined
     }
@@ -140,9 +151,10 @@ test('a master that was replaced does not come back by following as it is', asyn
   const atSlave = await clientOf(t, slave)
   await atSlave.admin.promote(slave.address('remoting'), { force: true })
   // It may take a message that its successor does not have, until it is told.
-  await mq.send({ topic: 'T', body: 'lost' }).catch(() => {})
+  await mq.send({ topic: 'T', body: 'lost' }, { timeoutMs: GIVEN_UP_MS }).catch(() => {})
   await slave.stop()
   await slave.start()
   await eventually(async () => /replication\.deposed/.test(master.stderr) || undefined)
-  await t.throwsAsync(mq.send({ topic: 'T', body: 'refused' }))
+  const late = mq.send({ topic: 'T', body: 'refused' }, { timeoutMs: GIVEN_UP_MS })
+  await t.throwsAsync(late)
 })
