@@ -23,6 +23,7 @@ import { dial } from '../src/remoting/connection.ts'
 import { spawnServer } from '../test/support/server.ts'
 import { load, type Shape } from './mqtt/load.ts'
 import { CpuMeter } from './native/cpu-meter.ts'
+import { spawnOnDisk } from './on-disk.ts'
 
 const ROUNDS = Number(process.argv[2] ?? 3)
 const SECONDS = process.argv[3] ?? '4'
@@ -214,7 +215,7 @@ async function main(): Promise<void> {
     await rowsOf('Apache', await before(apache.nameServer, apache.broker, () => apache.pid))
   }
   if (ONLY === 'apache') return
-  const ours = await spawnServer(later, { config: { mqtt: { enabled: false } } })
+  const ours = await spawnOnDisk(later, { config: { mqtt: { enabled: false } } })
   const place = await before(ours.address('nameServer'), ours.address('remoting'), () => ours.pid)
   await rowsOf('ours', place, ours.port('amqp'))
 }

@@ -12,7 +12,8 @@ import {
   apacheRocketmqMissing,
   startApacheRocketmq,
 } from '../interop-tests/support/apache-rocketmq.ts'
-import { type SpawnedServer, spawnServer } from '../test/support/server.ts'
+import type { SpawnedServer } from '../test/support/server.ts'
+import { spawnOnDisk } from './on-disk.ts'
 
 const ROUNDS = Number(process.argv[2] ?? 3)
 const SECONDS = process.argv[3] ?? '4'
@@ -75,7 +76,7 @@ const leftovers: (() => unknown)[] = []
 const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
 
 async function ours(flush: 'sync' | 'async'): Promise<Contender> {
-  const server: SpawnedServer = await spawnServer(later, {
+  const server: SpawnedServer = await spawnOnDisk(later, {
     config: { store: { flush }, mqtt: { enabled: false }, amqp: { enabled: false } },
   })
   return {

@@ -1,5 +1,6 @@
 // What copies of the log cost and how fast they are: sends to a single broker, an ASYNC_MASTER and
-// a SYNC_MASTER with one slave on the same cores, in turn; an empty slave that catches up, beside
+// a SYNC_MASTER with one slave on the same cores, and to Apache's SYNC_MASTER with SYNC_FLUSH and one
+// slave where it can be had, in turn; an empty slave that catches up, beside
 // what the disk does by itself; an idle master with a slave; a promotion. Everything synced.
 // Prints, asserts nothing.
 //
@@ -12,11 +13,16 @@ import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import {
+  apacheRocketmqMissing,
+  startApacheCluster,
+} from '../interop-tests/support/apache-rocketmq.ts'
 import { type Client, connect } from '../src/client/index.ts'
 import type { ConfigInput } from '../src/config.ts'
-import { freePort, type SpawnedServer, spawnServer } from '../test/support/server.ts'
-import { type Teardown, tempDir } from '../test/support/temp-dir.ts'
+import { freePort, type SpawnedServer } from '../test/support/server.ts'
+import { diskDir, type Teardown } from '../test/support/temp-dir.ts'
 import { CpuMeter } from './native/cpu-meter.ts'
+import { spawnOnDisk } from './on-disk.ts'
 
 const ROUNDS = Number(process.argv[2] ?? 3)
 const MIB = 1024 * 1024
@@ -54,11 +60,11 @@ const LEAN: ConfigInput = { mqtt: { enabled: false }, amqp: { enabled: false } }
 async function startMaster(later: Teardown, role: 'ASYNC_MASTER' | 'SYNC_MASTER' = 'ASYNC_MASTER') {
   const port = await freePort()
   const config = { ...LEAN, broker: { role }, replication: { enabled: true, port } }
-  return { master: await spawnServer(later, { config }), follow: `127.0.0.1:${port}` }
+  return { master: await spawnOnDisk(later, { config }), follow: `127.0.0.1:${port}` }
 }
 
 const startSlave = (later: Teardown, master: string): Promise<SpawnedServer> =>
-  spawnServer(later, {
+  spawnOnDisk(later, {
     config: { ...LEAN, broker: { role: 'SLAVE' }, replication: { master } },
   })
 
@@ -68,9 +74,20 @@ async function clientOf(later: Teardown, server: SpawnedServer): Promise<Client>
   return client
 }
 
-async function generate(server: SpawnedServer, args: readonly string[]): Promise<Result> {
-  const at = ['--port', String(server.port('remoting')), '--pid', String(server.pid), '--json']
-  const { stdout } = await run(process.execPath, [GENERATOR, ...at, ...args])
+/** What the generator sends to: the words that say where it is, and its process. */
+interface Target {
+  readonly at: readonly string[]
+  readonly pid: number
+}
+
+const targetOf = (server: SpawnedServer): Target => ({
+  at: ['--port', String(server.port('remoting'))],
+  pid: server.pid,
+})
+
+async function generate({ at, pid }: Target, args: readonly string[]): Promise<Result> {
+  const words = [...at, '--pid', String(pid), '--json', ...args]
+  const { stdout } = await run(process.execPath, [GENERATOR, ...words])
   return JSON.parse(stdout) as Result
 }
 
@@ -103,21 +120,42 @@ const spread = (numbers: readonly number[]): string =>
 // Sends
 
 interface SetUp {
-  readonly master: SpawnedServer
-  readonly slave?: SpawnedServer
+  readonly master: Target
+  readonly slave?: { readonly pid: number }
 }
 
-const SET_UPS: Readonly<Record<string, (later: Teardown) => Promise<SetUp>>> = {
-  'one synced broker': async (later) => ({ master: await spawnServer(later, { config: LEAN }) }),
+const SET_UPS: Record<string, (later: Teardown) => Promise<SetUp>> = {
+  'one synced broker': async (later) => ({
+    master: targetOf(await spawnOnDisk(later, { config: LEAN })),
+  }),
   'ASYNC_MASTER, a slave': (later) => withSlave(later, 'ASYNC_MASTER'),
   'SYNC_MASTER, a slave': (later) => withSlave(later, 'SYNC_MASTER'),
 }
+const apacheMissing = await apacheRocketmqMissing()
+if (apacheMissing === undefined) SET_UPS['Apache SYNC_MASTER'] = apacheWithSlave
+else console.log(`SKIPPED: Apache RocketMQ, because ${apacheMissing}`)
 
 async function withSlave(later: Teardown, role: 'ASYNC_MASTER' | 'SYNC_MASTER'): Promise<SetUp> {
   const { master, follow } = await startMaster(later, role)
   const slave = await startSlave(later, follow)
   await follows(slave)
-  return { master, slave }
+  return { master: targetOf(master), slave }
+}
+
+/** Both sync before they answer, and an answer waits for both: by default it waits for no slave. */
+async function apacheWithSlave(later: Teardown): Promise<SetUp> {
+  const cluster = await startApacheCluster(['broker-a/0', 'broker-a/1'], {
+    masterRole: 'SYNC_MASTER',
+    broker: {
+      ...{ flushDiskType: 'SYNC_FLUSH', inSyncReplicas: '2', slaveTimeout: '10000' },
+      // On two cores it would refuse what waits for 200 ms.
+      waitTimeMillsInSendQueue: '10000',
+    },
+  })
+  later.teardown(() => cluster.stop())
+  const { pid } = cluster.broker('broker-a/0')
+  const master = { at: ['--namesrv', cluster.nameServer], pid }
+  return { master, slave: cluster.broker('broker-a/1') }
 }
 
 interface SendResult extends Result {
@@ -181,13 +219,13 @@ async function catchUp(body: number): Promise<void> {
     const { master, follow } = await startMaster(later)
     const client = await clientOf(later, master)
     const fill = ['--warmup', '0', '--seconds', '1', '--body', String(body), '--in-flight', '64']
-    while ((await endOf(client, master)) < CATCH_UP_BYTES) await generate(master, fill)
+    while ((await endOf(client, master)) < CATCH_UP_BYTES) await generate(targetOf(master), fill)
     const end = await endOf(client, master)
     const rates: number[] = []
     const disks: number[] = []
     const cpuMs = { master: [] as number[], slave: [] as number[] }
     for (let round = 0; round < ROUNDS; round++) {
-      disks.push(Math.round(await during(async (turn) => diskRate(await tempDir(turn)))))
+      disks.push(Math.round(await during(async (turn) => diskRate(await diskDir(turn)))))
       await during(async (turn) => {
         const slave = await startSlave(turn, follow)
         const reader = await clientOf(turn, slave)
@@ -250,7 +288,7 @@ async function promotion(): Promise<void> {
       const { master, follow } = await startMaster(later, 'SYNC_MASTER')
       const slave = await startSlave(later, follow)
       await follows(slave)
-      await generate(master, ['--warmup', '0', '--seconds', '1'])
+      await generate(targetOf(master), ['--warmup', '0', '--seconds', '1'])
       const client = await clientOf(later, slave)
       await master.kill()
       const startMs = performance.now()

@@ -53,6 +53,8 @@ export const apacheRocketmqMissing = mavenMissing
 
 interface ApacheSettings {
   readonly broker?: Readonly<Record<string, string>>
+  /** Of brokers with id 0; default ASYNC_MASTER. */
+  readonly masterRole?: 'ASYNC_MASTER' | 'SYNC_MASTER'
   /** Settings of each JVM. */
   readonly jvm?: readonly string[]
   /** Another release than that of the pom. */
@@ -155,7 +157,7 @@ async function newBroker(host: Host, name: string, settings: ApacheSettings): Pr
       brokerClusterName: 'DefaultCluster',
       brokerName,
       brokerId,
-      brokerRole: brokerId === '0' ? 'ASYNC_MASTER' : 'SLAVE',
+      brokerRole: brokerId === '0' ? (settings.masterRole ?? 'ASYNC_MASTER') : 'SLAVE',
       brokerIP1: '127.0.0.1',
       listenPort: port,
       haListenPort: haPort,
