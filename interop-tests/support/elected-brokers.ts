@@ -33,6 +33,8 @@ export interface ElectedOptions {
   readonly config?: ConfigInput
   /** Of each copy, beside the configuration of all. */
   readonly copies?: readonly ConfigInput[]
+  /** The command that each copy is started with first; default: this checkout's. */
+  readonly trivet?: string
   /** With a machine for each copy; clients and the name server are outside. */
   readonly network?: Network
 }
@@ -61,6 +63,7 @@ export async function startElected(
       await spawnServer(t, {
         role: 'broker',
         ...(machine && { machine }),
+        ...(options.trivet !== undefined && { trivet: options.trivet }),
         config: {
           ...config,
           ...options.copies?.[id - 1],

@@ -214,6 +214,24 @@ test('with users only an admin follows', async (t) => {
   t.is(master.replicas.all.length, 1)
 })
 
+test('one that speaks another version of replication is refused, and told of both', async (t) => {
+  const master = await startMaster(t, ASYNC)
+  const [host, port] = master.address.split(':')
+  for (const version of [WIRE_VERSION - 1, WIRE_VERSION + 1]) {
+    const connection = await dial({ host: host!, port: Number(port), clock: systemClock })
+    t.teardown(() => connection.close())
+    const fields = writeFields(HELLO, {
+      ...{ version, clusterName: 'DefaultCluster', brokerName: 'broker-a', brokerId: 1 },
+    })
+    const answer = await connection.request(REPLICATION_REQUEST.hello, { fields })
+    t.is(answer.fields.get('error'), 'NOT_SUPPORTED')
+    const told = `the slave speaks version ${version} of replication, and this master version ${WIRE_VERSION}`
+    t.true(answer.remark?.startsWith(told), answer.remark)
+    await connection.closed
+  }
+  t.is(master.replicas.all.length, 0)
+})
+
 test('a second slave of one id takes the place of the first', async (t) => {
   const master = await startMaster(t, ASYNC)
   const hello = writeFields(HELLO, {

@@ -143,13 +143,13 @@ export class SpawnedServer {
   /**
    * Comes up on free ports the first time, on the same ones and the same data after a kill or stop.
    */
-  async start(): Promise<void> {
+  async start({ trivet = this.#options.trivet }: { trivet?: string } = {}): Promise<void> {
     if (this.#ports === undefined) {
       this.#ports = await portsToKeep(this.#config)
       for (const name of this.#options.lacks ?? []) delete this.#ports[name]
     }
     const role = this.#options.role ?? 'start'
-    const args = [this.#options.trivet ?? TRIVET, role, '--json', ...(this.#options.args ?? [])]
+    const args = [trivet ?? TRIVET, role, '--json', ...(this.#options.args ?? [])]
     const settings: Record<string, string> = {}
     for (const [name, value] of flatten(this.#ports)) {
       settings[`TRIVET_${name}`] = value
