@@ -1,5 +1,5 @@
-// A server whose data are on the disk, as those of the brokers beside it are: a test's are in memory
-// where there is room, where a sync costs nothing.
+// A server whose data are on the disk, as those of the brokers beside it are: a test's are in
+// memory where there is room, where a sync costs nothing.
 import { type SpawnedServer, type SpawnOptions, spawnServer } from '../test/support/server.ts'
 import { diskDir, type Teardown } from '../test/support/temp-dir.ts'
 

@@ -1,7 +1,7 @@
 // What copies of the log cost and how fast they are: sends to a single broker, an ASYNC_MASTER and
-// a SYNC_MASTER with one slave on the same cores, and to Apache's SYNC_MASTER with SYNC_FLUSH and one
-// slave where it can be had, in turn; an empty slave that catches up, beside
-// what the disk does by itself; an idle master with a slave; a promotion. Everything synced.
+// a SYNC_MASTER with one slave on the same cores, and to Apache's SYNC_MASTER with SYNC_FLUSH and
+// one slave where it can be had, in turn; an empty slave that catches up, beside what the disk does
+// by itself; an idle master with a slave; a promotion. Everything synced.
 // Prints, asserts nothing.
 //
 //   npx tsc -b && node dist/bench/replication.js [rounds] [megabytes] [title]
