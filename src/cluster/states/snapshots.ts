@@ -96,15 +96,18 @@ async function readChunks(
   let next = 0
   for (let offset = of.from; offset < of.end && next < of.chunks; ) {
     const result = await pull({ ...queue, ...shape, offset: queueOffset(offset) })
+    // It may name one behind records that it has not.
+    let behind = result.nextOffset
     for (const record of recordsOf(result.records)) {
+      behind = queueOffset(record.queueOffset + 1)
       const stored = decodeStateRecord(record)
       if (stored?.kind !== 'snapshot' || stored.number !== of.at) continue
       if (stored.gateway !== of.gateway || stored.expected !== next) continue
       entries.push(...unpacked(stored.value))
       next++
     }
-    if (result.nextOffset <= offset) return undefined
-    offset = result.nextOffset
+    if (behind <= offset) return undefined
+    offset = behind
   }
   return next === of.chunks ? entries : undefined
 }

@@ -253,8 +253,11 @@ export class StateQueue {
     // A broker that compacts the queue now may answer so for a record that is there.
     this.#skipped = status === 'no-match' ? this.#skipped + 1 : 0
     if (status === 'no-match' && this.#skipped < SKIPPED_MAX) return
-    // A place that compaction took has no record: the end is where our own place is.
-    if (status !== 'at-end') this.#next = queueOffset(Math.max(this.#next, nextOffset))
+    // A place that compaction took has no record: the end is where our own place is. An answer with
+    // records may name an offset behind ones that it has not: Apache's broker shows them later.
+    if (status === 'no-match' || status === 'moved') {
+      this.#next = queueOffset(Math.max(this.#next, nextOffset))
+    }
     if (this.#isRead) {
       this.#keepIfDue()
       return
