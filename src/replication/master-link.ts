@@ -15,6 +15,7 @@ import {
   FETCH_ANSWER,
   HELLO,
   HELLO_ANSWER,
+  READ,
   REPLICATION_REQUEST,
 } from './wire.ts'
 
@@ -90,6 +91,14 @@ export class MasterLink {
       logEnd: logPosition(logEnd),
       ...(confirmed !== undefined && { confirmed: logPosition(confirmed) }),
     }
+  }
+
+  /** What stands there, checked. @throws as `hello` */
+  async read(read: Values<typeof READ>): Promise<Buffer> {
+    const options = { fields: writeFields(READ, read), timeoutMs: ANSWER_MS }
+    const answer = await this.#connection.request(REPLICATION_REQUEST.read, options)
+    checkAnswer(answer)
+    return answer.body
   }
 
   /** The next batches may have the memory of this one. */

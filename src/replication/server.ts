@@ -35,6 +35,7 @@ import {
   FETCH_ANSWER,
   HELLO,
   HELLO_ANSWER,
+  READ,
   REPLICATION_REQUEST,
   refusal,
   WIRE_VERSION,
@@ -239,6 +240,8 @@ class SlaveConnection extends ServerConnection {
         return this.#hello(readFields(HELLO, command.fields))
       case REPLICATION_REQUEST.fetch:
         return this.#fetch(readFields(FETCH, command.fields), askedOf(command))
+      case REPLICATION_REQUEST.read:
+        return this.#read(readFields(READ, command.fields))
       case REPLICATION_REQUEST.confirm:
         this.#confirm(readFields(CONFIRM, command.fields).synced)
         return NO_ANSWER
@@ -344,7 +347,7 @@ class SlaveConnection extends ServerConnection {
     if (this.#isFetching) throw new BrokerError('PROTOCOL_ERROR', 'one FETCH at a time')
     this.#isFetching = true
     try {
-      this.#feed ??= await this.#openFeed(fetch)
+      this.#feed ??= await this.#beginFeed(fetch)
       if (this.isClosed) return NO_ANSWER
       if (this.#replica === undefined) this.#join(brokerId, fetch.from)
       if (fetch.from !== this.#fedTo) {
@@ -370,7 +373,33 @@ class SlaveConnection extends ServerConnection {
     if (leftMs > 0 && !isFar && !this.#replicas.isAwaited) await sleep(clock, leftMs)
   }
 
-  async #openFeed({ from, checkFrom, check }: Values<typeof FETCH>): Promise<FrameFeed> {
+  async #beginFeed(fetch: Values<typeof FETCH>): Promise<FrameFeed> {
+    const feed = await this.#openFeed(fetch)
+    // The connection may be gone by now, and what closes its feed with it.
+    if (this.isClosed) feed.close()
+    this.#fedTo = logPosition(fetch.from)
+    return feed
+  }
+
+  /** It follows nothing by that, and counts for nothing. */
+  async #read(read: Values<typeof READ>): Promise<Answer> {
+    const { replication } = this.#context
+    if (!this.#isWelcome) throw new BrokerError('PROTOCOL_ERROR', 'HELLO comes first')
+    if (read.from >= replication.syncedEnd) {
+      throw new BrokerError('OFFSET_OUT_OF_RANGE', `this log ends before ${read.from}`)
+    }
+    const feed = await this.#openFeed(read)
+    try {
+      const batch = await feed.next()
+      if (batch === undefined) throw new BrokerError('CLOSED', 'the log is closed')
+      const { from, logStart, logEnd, bytes: body } = batch
+      return { fields: writeFields(FETCH_ANSWER, { from, logStart, logEnd }), body }
+    } finally {
+      feed.close()
+    }
+  }
+
+  async #openFeed({ from, checkFrom, check }: Values<typeof READ>): Promise<FrameFeed> {
     const { replication } = this.#context
     const { start, syncedEnd } = replication
     if (from > syncedEnd) {
@@ -378,11 +407,7 @@ class SlaveConnection extends ServerConnection {
       throw new BrokerError('ABORTED', `${text}: it has what this master never had, or lost`)
     }
     if (from > start) await this.#compare(from, checkFrom, check)
-    const feed = replication.feed(logPosition(from))
-    // The connection may be gone by now, and what closes its feed with it.
-    if (this.isClosed) feed.close()
-    this.#fedTo = logPosition(from)
-    return feed
+    return replication.feed(logPosition(from))
   }
 
   /** Are the last bytes of the slave those that are here? */

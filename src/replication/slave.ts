@@ -9,6 +9,7 @@ import type { Counter, Numbers } from '../numbers/numbers.ts'
 import type { FrameBatch } from '../store/log/following.ts'
 import type { Replication } from '../store/replication.ts'
 import { type HelloAnswer, type MasterAddress, MasterLink } from './master-link.ts'
+import { mendFrom } from './mender.ts'
 import { BEHIND_BYTES, BEHIND_SECONDS, CONNECTED, RECONNECTS, STANDING } from './numbers.ts'
 import { Pace } from './pace.ts'
 import { CHECKED_BYTES_MAX, WIRE_VERSION } from './wire.ts'
@@ -182,6 +183,7 @@ export class Slave {
       const { logStart, logEnd } = answer
       this.#masterEnd = logEnd
       this.#masterStart = logStart
+      await mendFrom(this.#context, logStart, this.#ending.signal)
       await this.#fetchAll(link)
     } finally {
       this.#isConnected = false

@@ -15,6 +15,7 @@ export const REPLICATION_REQUEST = {
   hello: 917_001,
   fetch: 917_002,
   confirm: 917_003,
+  read: 917_004,
 } as const
 
 /** Grows with every change that an older peer would misread. */
@@ -72,6 +73,13 @@ export const FETCH = layout({
   synced: long,
   waitMs: int,
   /** With the first FETCH: `check` is the sum of the slave's bytes from there to `from`. */
+  checkFrom: optional(long),
+  check: optional(long),
+})
+
+/** What stands at a position, for a copy whose disk lost it. Checked as with FETCH. */
+export const READ = layout({
+  from: long,
   checkFrom: optional(long),
   check: optional(long),
 })

@@ -13,7 +13,7 @@ import type { Numbers } from '../numbers/numbers.ts'
 import { Appender, factNotes } from './appender.ts'
 import type { Disk } from './disk/disk.ts'
 import { Follower } from './follower.ts'
-import type { CommitLog, FlushMode } from './log/commit-log.ts'
+import type { CommitLog, DamagedRange, FlushMode } from './log/commit-log.ts'
 import type { FrameBatch } from './log/following.ts'
 import { showStore } from './numbers.ts'
 import { copyParked, findParked } from './parked.ts'
@@ -144,6 +144,10 @@ export class LogStore implements MessageStore {
       },
       feed: (from) => log.feed(from),
       hold: (waits) => log.hold(waits),
+      get damage() {
+        return log.damage()
+      },
+      mend: (range, bytes) => this.#mend(range, bytes),
       take: (batch) => this.#take(batch),
       promote: (epoch) => this.#promote(epoch),
     }
@@ -152,6 +156,15 @@ export class LogStore implements MessageStore {
   async #take(batch: FrameBatch): Promise<LogPosition> {
     if (this.#follower !== undefined) return this.#follower.take(batch)
     throw new BrokerError('NOT_SUPPORTED', 'this store is a master and takes no frames')
+  }
+
+  async #mend(range: DamagedRange, bytes: Buffer): Promise<void> {
+    const log = this.#commitLog
+    await log.mend(range, bytes)
+    if (log.damage().some(({ to }) => to === range.to)) return
+    // A build under way may be past it.
+    const keeper = this.#keeper
+    void keeper.whole().then(() => keeper.damaged(new ViewsDamaged('the log was mended')))
   }
 
   async #promote(epoch?: number): Promise<void> {

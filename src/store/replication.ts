@@ -3,6 +3,7 @@
 import type { BrokerError } from '../errors.ts'
 import type { LogPosition } from '../model/positions.ts'
 import type { DiskState } from './disk/disk.ts'
+import type { DamagedRange } from './log/commit-log.ts'
 import type { LogHistory } from './log/epochs/history.ts'
 import type { AcknowledgementHold, FrameBatch, FrameFeed } from './log/following.ts'
 
@@ -49,6 +50,14 @@ export interface Replication {
    * refused one are kept
    */
   take(batch: FrameBatch): Promise<LogPosition>
+  /** Parts of the log that were durable here and do not check any more. */
+  readonly damage: readonly DamagedRange[]
+  /**
+   * Of a store that follows: writes what its master has in place of damage, from the start of one
+   * of the ranges on. Once all of that is there, the views are built again with it.
+   * @throws PROTOCOL_ERROR, NOT_SUPPORTED, READ_ONLY, CLOSED; errors of the disk
+   */
+  mend(range: DamagedRange, bytes: Buffer): Promise<void>
   /**
    * From here on this store is the master: in this epoch, which must be higher than any that its
    * log has, or in the next one. What is due, retention and all else go on from what is in the log.

@@ -1,9 +1,13 @@
 // What a slave, or a master that was replaced, meets and tells of.
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'ava'
 import { connect } from '../../src/client/index.ts'
 import { BrokerError } from '../../src/errors.ts'
+import { queueOffset } from '../../src/model/positions.ts'
 import { whyAnew } from '../../src/replication/opening.ts'
 import { EPOCHS_AHEAD } from '../../src/replication/promotion.ts'
+import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { overridden } from '../support/overridden.ts'
@@ -13,6 +17,7 @@ import { draft } from '../support/store/store-contents.ts'
 import { eventually } from '../support/waiting.ts'
 
 const ASYNC = { replicas: { isSync: false } }
+const isMended = (evt: string): boolean => evt === 'replication.mended'
 const one = (text: string) => ({ messages: [draft('A', text)] })
 
 test('a slave without room says so, its master goes on by its mode, and it heals', async (t) => {
@@ -48,6 +53,36 @@ test('a slave without room says so, its master goes on by its mode, and it heals
   await slave.caughtUp(master)
   t.true(await sameBytes(master.store, slave.store))
   await eventually(async () => slave.slave.state.standing === undefined)
+})
+
+test('what the disk of a slave lost of the log is mended from its master', async (t) => {
+  const master = await startMaster(t, ASYNC)
+  for (let i = 0; i < 20; i++) await master.store.append(one(`message ${i}`))
+  const before = await startSlave(t, master.address)
+  await before.caughtUp(master)
+  const { directory } = before
+  await before.close()
+  const end = master.store.replication.syncedEnd
+  const segment = join(directory, 'log', '0'.repeat(20))
+  const file = openSync(segment, 'r+')
+  for (const at of [end * 0.3, end * 0.6])
+    writeSync(file, Buffer.alloc(64, 7), 0, 64, Math.floor(at))
+  closeSync(file)
+  const slave = await startSlave(t, master.address, { directory })
+  t.true(slave.log.events().includes('log.damage'))
+  await eventually(async () => slave.log.events().filter(isMended).length === 2)
+  t.deepEqual(slave.store.status().damage, [])
+  t.true(await sameBytes(master.store, slave.store))
+  // Its readers have all of it again.
+  const bytesOf = async (store: MessageStore): Promise<Buffer> => {
+    const most = { maxMessages: 32, maxBytes: 100_000, hashes: undefined }
+    const read = await store.read({ topic: 'A', queueId: 0, offset: queueOffset(0), ...most })
+    return read.records
+  }
+  const all = await bytesOf(master.store)
+  await eventually(async () => all.equals(await bytesOf(slave.store)))
+  await master.store.append(one('after'))
+  await slave.caughtUp(master)
 })
 
 test('an empty slave joins a SYNC_MASTER at work, and another takes its place when it is lost', async (t) => {

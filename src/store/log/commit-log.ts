@@ -227,6 +227,12 @@ export interface CommitLog {
   segments(): readonly SegmentRange[]
   damage(): readonly DamagedRange[]
   /**
+   * Passive only: writes the frames of the followed log that stood at the start of a damaged range,
+   * which must be one of `damage`. Records that are readable again are not told to the listener.
+   * @throws PROTOCOL_ERROR, NOT_SUPPORTED, READ_ONLY, CLOSED; errors of the disk
+   */
+  mend(range: DamagedRange, bytes: Buffer): Promise<void>
+  /**
    * Removes the whole segments before the position, oldest first, in the background; never the
    * current one, nor what is not readable yet and may still be acknowledged.
    */

@@ -1,9 +1,19 @@
 // A frame that another log made, as it may be taken into this one: whole, of the same log, and
-// exactly what comes next. Anything else is refused before a byte of it is kept.
+// exactly what comes next, or what stood where this one is damaged. Anything else is refused before
+// a byte of it is kept.
 import { BrokerError } from '../../errors.ts'
+import { type LogPosition, logPosition } from '../../model/positions.ts'
 import { checkRecord } from '../../model/record.ts'
-import { FRAME_BYTES_MAX } from './commit-log.ts'
-import { checkFrame, FRAME_HEADER_BYTES, type FrameHeader, headerAt } from './frame.ts'
+import { type Disk, writeAll } from '../disk/disk.ts'
+import { type DamagedRange, FRAME_BYTES_MAX } from './commit-log.ts'
+import {
+  checkFrame,
+  claimedLength,
+  FRAME_HEADER_BYTES,
+  type FrameHeader,
+  headerAt,
+} from './frame.ts'
+import type { Segments } from './segments.ts'
 
 /** What the next frame must be. */
 export interface FrameWanted {
@@ -31,8 +41,9 @@ export function checkForeignFrame(bytes: Buffer, at: number, wanted: FrameWanted
   if (length < FRAME_HEADER_BYTES || length > FRAME_BYTES_MAX || at + length > bytes.length) {
     throw broken(wanted, `it is not whole (${bytes.length - at} of ${length} bytes)`)
   }
-  if (checkFrame(bytes, at, length) === undefined) throw broken(wanted, 'its checksum is wrong')
-  if (!hasRecords(bytes, at, claimed)) throw broken(wanted, 'its records do not add up')
+  if (!isWholeFrame(bytes, at, claimed)) {
+    throw broken(wanted, 'its checksum is wrong, or its records do not add up')
+  }
   if (epoch < wanted.epoch) {
     const text = `the frame at ${position} is of epoch ${epoch}, and this log is in epoch ${wanted.epoch}`
     throw new BrokerError('ABORTED', `${text}: its master has been replaced`)
@@ -49,6 +60,10 @@ export function checkForeignFrame(bytes: Buffer, at: number, wanted: FrameWanted
   return claimed
 }
 
+/** Is what its header claims there? */
+export const isWholeFrame = (bytes: Buffer, at: number, claimed: FrameHeader): boolean =>
+  checkFrame(bytes, at, claimed.length) !== undefined && hasRecords(bytes, at, claimed)
+
 /** Do whole records fill the frame? The views read them unchecked. */
 function hasRecords(bytes: Buffer, at: number, { length, records }: FrameHeader): boolean {
   let count = 0
@@ -63,3 +78,65 @@ function hasRecords(bytes: Buffer, at: number, { length, records }: FrameHeader)
 
 const broken = ({ position }: FrameWanted, why: string): BrokerError =>
   new BrokerError('PROTOCOL_ERROR', `what was sent for position ${position} is no frame: ${why}`)
+
+// Where frames are missing
+
+export interface MendingOptions {
+  readonly disk: Disk
+  readonly segments: Segments
+  readonly logId: number
+  /** What is damaged begins there now; at its end, nothing is. */
+  readonly mended: (range: DamagedRange, from: LogPosition) => void
+}
+
+/**
+ * Writes the frames at the start of `bytes` that belong into the range, from its start on, and
+ * makes them durable. @returns the last of them
+ * @throws BrokerError PROTOCOL_ERROR, NOT_SUPPORTED; errors of the disk
+ */
+export async function mend(
+  { disk, segments, logId, mended }: MendingOptions,
+  range: DamagedRange,
+  bytes: Buffer,
+): Promise<FrameHeader> {
+  const index = segments.list.findIndex(({ name }) => name === range.segment)
+  const segment = segments.list[index]
+  if (segment === undefined || range.from < segment.start) {
+    throw new BrokerError('NOT_SUPPORTED', `the segment ${range.segment} is missing altogether`)
+  }
+  const { length, last } = framesWithin(range, bytes, logId)
+  const file = disk.open(segment.path, 'write')
+  try {
+    writeAll(file, bytes, 0, length, range.from - segment.start)
+    await new Promise<void>((resolve, reject) => {
+      file.syncLater((error) => (error === null ? resolve() : reject(error)))
+    })
+  } finally {
+    file.close()
+  }
+  const to = range.from + length
+  segment.fileBytes = Math.max(segment.fileBytes, to - segment.start)
+  mended(range, logPosition(to))
+  return last
+}
+
+function framesWithin(
+  { from, to }: DamagedRange,
+  bytes: Buffer,
+  logId: number,
+): { readonly length: number; readonly last: FrameHeader } {
+  let length = 0
+  let last: FrameHeader | undefined
+  while (from + length < to && length + FRAME_HEADER_BYTES <= bytes.length) {
+    const size = claimedLength(bytes, length, from + length, logId)
+    if (size === 0 || length + size > bytes.length) break
+    const isInside = from + length + size <= to
+    const header = headerAt(bytes, length)
+    if (!isInside || header === undefined || !isWholeFrame(bytes, length, header)) break
+    last = header
+    length += size
+  }
+  if (last !== undefined) return { length, last }
+  const text = `what was sent to mend the log at ${from} is no frame that was there`
+  throw new BrokerError('PROTOCOL_ERROR', text)
+}

@@ -86,6 +86,12 @@ export class LogReader {
     return this.#damage
   }
 
+  /** It begins there now; at its end, there is none. */
+  mended({ from, to, ...range }: DamagedRange, rest: LogPosition): void {
+    this.#damage = this.#damage.filter((known) => known.from !== from)
+    if (rest < to) this.#damage.push({ ...range, from: rest, to })
+  }
+
   lendTail(position: number, size: number): TailPart | undefined {
     return this.#holds(position, size) ? this.#options.tail.find(position, size) : undefined
   }

@@ -23,6 +23,7 @@ import type { EpochHistory } from './epochs/epoch-history.ts'
 import type { LogHistory } from './epochs/history.ts'
 import { LogEpoch } from './epochs/log-epoch.ts'
 import type { AcknowledgementHold, FrameFeed } from './following.ts'
+import { mend } from './foreign-frame.ts'
 import { type FoundLog, findLog } from './found-log.ts'
 import { FRAME_HEADER_BYTES } from './frame.ts'
 import { FrameFeeds } from './frame-feed.ts'
@@ -257,6 +258,19 @@ class SegmentedLog implements CommitLog {
   }
   damage(): readonly DamagedRange[] {
     return this.#reader.damage()
+  }
+
+  async mend(range: DamagedRange, bytes: Buffer): Promise<void> {
+    if (!this.isPassive) throw new BrokerError('NOT_SUPPORTED', 'this log follows no other')
+    if (this.#isClosing || !this.#isWriting) throw this.#refusal()
+    const { disk } = this.#options
+    const parts = { disk, segments: this.#segments, logId: this.#logId }
+    const mended = (known: DamagedRange, from: LogPosition) => this.#reader.mended(known, from)
+    const { position, length, sequence } = await mend({ ...parts, mended }, range, bytes)
+    // Recovery could only guess the number of the last frame.
+    if (position + length !== this.#end || this.#stage.next !== this.#end) return
+    this.#sequence = sequence
+    this.#stage.rewind(this.#end, sequence)
   }
 
   sync(done: Done): void {

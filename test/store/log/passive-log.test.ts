@@ -302,6 +302,39 @@ test('a second after a frame the marker says what is synced here: then a hole is
   t.is(follower.log.end, master.log.end)
 })
 
+test('damage is mended by the very frames that stood there, and the log goes on behind it', async (t) => {
+  const master = filled(3)
+  const follower = followerOf(master)
+  await ship(master, follower)
+  follower.clock.advance(1500)
+  const [first, second, third] = (await framesOf(master, logPosition(0))) as [
+    Buffer,
+    Buffer,
+    Buffer,
+  ]
+  follower.restart('kill')
+  const last = first.length + second.length
+  const [segment] = master.log.segments()
+  follower.disk.flipBit(`/log/${segment!.name}`, last + FRAME_HEADER_BYTES + 90, 3)
+  follower.open()
+  const [range] = follower.log.damage()
+  t.like(range, { from: last, to: last + third.length })
+  const flipped = Buffer.from(third)
+  flipped[FRAME_HEADER_BYTES + 90]! ^= 8
+  for (const other of [second, flipped, third.subarray(0, 100), Buffer.concat([second, third])]) {
+    await t.throwsAsync(follower.log.mend(range!, other), { code: 'PROTOCOL_ERROR' })
+  }
+  t.is(follower.log.damage().length, 1)
+  const mending = follower.log.mend(range!, third)
+  follower.settle()
+  await mending
+  t.deepEqual(follower.log.damage(), [])
+  master.append([100])
+  master.settle()
+  await ship(master, follower)
+  t.deepEqual(await bytesOf(follower), await bytesOf(master))
+})
+
 test('a power cut of a follower leaves whole frames, and what it answered for', async (t) => {
   const first = chosenSeed === undefined ? Math.floor(Math.random() * 2 ** 30) : Number(chosenSeed)
   t.log(`seeds ${first} to ${first + SEEDS - 1}`)
