@@ -11,10 +11,15 @@ import { REQUEST, RESPONSE } from '../remoting/codes.ts'
 import { type DialOptions, dial, type RemotingConnection } from '../remoting/connection.ts'
 import { type Values, writeFields } from '../remoting/layout.ts'
 import { BROKER, encodeRegistration, REGISTER_BROKER } from '../remoting/requests/registration.ts'
-import { decodeRoute, GET_ROUTE, type RouteQueues } from '../remoting/requests/route.ts'
+import {
+  decodeClusterInfo,
+  decodeRoute,
+  GET_ROUTE,
+  type RouteQueues,
+} from '../remoting/requests/route.ts'
 import type { WireTopicTable } from '../remoting/requests/topics.ts'
 import type { Credentials } from '../remoting/signature.ts'
-import { registeredAddress } from './reachable-address.ts'
+import { registeredAddress, UNSPECIFIED } from './reachable-address.ts'
 
 export interface RegistrarContext {
   readonly broker: Pick<Broker, 'identity' | 'topics' | 'permission'>
@@ -159,6 +164,8 @@ class Target {
   #running: Promise<void> | undefined
   #isStale = false
   #isClosed = false
+  /** Another master of this one's name. */
+  #other: string | undefined
   #failures = 0
   #hasSucceeded = false
   #retry: Timer | undefined
@@ -266,6 +273,7 @@ class Target {
   async #registerOnce(): Promise<void> {
     const { periodMs, timeoutMs } = this.#options
     const connection = await this.#connect()
+    await this.#lookForOther(connection)
     const fields = writeFields(REGISTER_BROKER, {
       ...this.#key(connection),
       haServerAddr: this.#address(connection),
@@ -285,6 +293,30 @@ class Target {
       'NOT_SUPPORTED',
       `the name server refused the broker with code ${answer.code}: ${answer.remark ?? ''}`,
     )
+  }
+
+  /**
+   * A master that has taken this one's place since it registered has its name, and does not know of
+   * it: two were started by hand, or this one was replaced.
+   */
+  async #lookForOther(connection: RemotingConnection): Promise<void> {
+    const { clusterName, brokerName, brokerId, brokerAddr: own } = this.#key(connection)
+    if (!this.#hasSucceeded || brokerId !== 0) return
+    const timeoutMs = this.#options.timeoutMs ?? TIMEOUT_MS
+    const answer = await connection.request(REQUEST.getClusterInfo, { timeoutMs })
+    if (answer.code !== RESPONSE.success) return
+    const other = decodeClusterInfo(answer.body)
+      .brokers.find((one) => one.brokerName === brokerName && one.cluster === clusterName)
+      ?.addresses.get(0)
+    if (other === undefined || isSame(own, other)) {
+      this.#other = undefined
+      return
+    }
+    if (other === this.#other) return
+    this.#other = other
+    const text = `two masters have the name '${brokerName}': the name server ${this.#nameServer} has one at ${other}, and this one is at ${own}; stop one of them, or give it another broker.name`
+    const fields = { evt: 'registrar.two_masters', nameServer: this.#nameServer, other, own }
+    this.#context.log.warn(fields, text)
   }
 
   async #connect(): Promise<RemotingConnection> {
@@ -341,4 +373,11 @@ class Target {
     this.#retry?.cancel()
     if (!this.#isClosed) this.#retry = clock.after(waitMs, () => void this.register())
   }
+}
+
+/** A name server on this machine names a host of its own choice. */
+function isSame(own: string, other: string): boolean {
+  if (own === other) return true
+  const [one, two] = [splitAddress(own), splitAddress(other)]
+  return one.host === UNSPECIFIED && one.port === two.port
 }

@@ -2,10 +2,11 @@ import { once } from 'node:events'
 import { type AddressInfo, connect as connectTo, createServer } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { type Clock, systemClock } from '../../src/clock.ts'
-import { silentLogger } from '../../src/log.ts'
+import { type Logger, silentLogger } from '../../src/log.ts'
 import type { TopicDefinition } from '../../src/model/topic.ts'
 import { Registrar, type RegistrarOptions } from '../../src/namesrv/registrar.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { LogLines } from '../support/log-lines.ts'
 import { startNameServer } from '../support/native/name-server.ts'
 
 const topic = (name: string): TopicDefinition => ({
@@ -52,11 +53,11 @@ class Topics {
 function registrar(
   t: ExecutionContext,
   topics: Topics,
-  options: Partial<RegistrarOptions> & { readonly clock?: Clock },
+  options: Partial<RegistrarOptions> & { readonly clock?: Clock; readonly log?: Logger },
 ): Registrar {
-  const { clock = systemClock, ...rest } = options
+  const { clock = systemClock, log = silentLogger, ...rest } = options
   const made = new Registrar(
-    { broker: topics.broker as never, clock, log: silentLogger },
+    { broker: topics.broker as never, clock, log },
     { nameServers: [], advertised: { host: '10.0.0.1', port: 10911 }, ...rest },
   )
   t.teardown(() => made.close())
@@ -222,6 +223,31 @@ test('a stop waits for no registration that is due later', async (t) => {
   await made.close()
   await until(() => [...nameServer.routes.topics()].length === 0)
   t.pass()
+})
+
+test('two masters of one name tell of each other, once', async (t) => {
+  const { address } = await startNameServer(t)
+  const clock = new FakeClock()
+  const logs = [new LogLines(), new LogLines()]
+  const hosts = ['10.0.0.1', '10.0.0.2']
+  const masters = hosts.map((host, index) => {
+    const nameServers = [address]
+    const advertised = { host, port: 10911 }
+    return registrar(t, new Topics(), { nameServers, advertised, clock, log: logs[index]! })
+  })
+  for (const master of masters) await master.start()
+  const told = () =>
+    logs.map((log) => log.lines.filter(({ evt }) => evt === 'registrar.two_masters'))
+  t.deepEqual(told(), [[], []])
+  for (let round = 0; round < 4; round++) {
+    clock.advance(30_000)
+    for (const master of masters) await master.told()
+    await until(() => told()[0]!.length > 0)
+  }
+  for (const [index, lines] of told().entries()) {
+    t.true(lines.length <= 1)
+    for (const line of lines) t.is(line['other'], `${hosts[1 - index]}:10911`)
+  }
 })
 
 test('a name server that is away is tried again and costs the others nothing', async (t) => {

@@ -1,5 +1,5 @@
 // What a slave, or a master that was replaced, meets and tells of.
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { connect } from '../../src/client/index.ts'
@@ -68,6 +68,8 @@ test('what the disk of a slave lost of the log is mended from its master', async
   for (const at of [end * 0.3, end * 0.6])
     writeSync(file, Buffer.alloc(64, 7), 0, 64, Math.floor(at))
   closeSync(file)
+  // As they are built from what is left.
+  rmSync(join(directory, 'views'), { recursive: true })
   const slave = await startSlave(t, master.address, { directory })
   t.true(slave.log.events().includes('log.damage'))
   await eventually(async () => slave.log.events().filter(isMended).length === 2)
