@@ -217,11 +217,12 @@ async function runPass(
   const loads = [load, beside ?? load]
   const [own] = builds
   const servers = builds.map((build, i) => {
-    const { trivet } = beside === undefined ? build : own!
-    return new SpawnedServer(
-      { dataDir: dataDirs[i]!, tls: SERVER_TLS },
-      { trivet, lacks: lacking(trivet) },
-    )
+    const dataDir = dataDirs[i]!
+    // The other build may be older than TLS, and has none of the rows with it.
+    if (beside !== undefined) {
+      return new SpawnedServer({ dataDir, tls: SERVER_TLS }, { trivet: own!.trivet })
+    }
+    return new SpawnedServer({ dataDir }, { trivet: build.trivet, lacks: lacking(build.trivet) })
   })
   try {
     for (const server of servers) {

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type Destination } from '../../model/message.ts'
-import { MQTT_CATCH_ALL_TOPIC } from '../../model/names.ts'
+import { checkTopicName, MQTT_CATCH_ALL_TOPIC } from '../../model/names.ts'
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
 import { catchAllTag, escaped, isMqttAddressable, mqttPlace } from '../../model/routing-name.ts'
 import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
@@ -36,6 +36,9 @@ export interface NativeShare {
   readonly topic: string
   readonly filter: TagFilter
 }
+
+/** Topics that are asked for at the broker for one SUBSCRIBE. */
+const LOOKED_MAX = 32
 
 const GROUP_CHARACTER = /[^|a-zA-Z0-9_-]/gu
 
@@ -75,6 +78,35 @@ export class Addresses {
 
   close(): void {
     this.#watch?.[Symbol.dispose]()
+  }
+
+  /**
+   * Asks the broker for topics that the filters may mean and `topics` lacks. Before a cluster one
+   * that was just made is told of seconds later, and a filter would be bound to the catch-all.
+   */
+  async look(filters: Iterable<string>): Promise<void> {
+    if (this.#broker.lightQueues !== undefined) return
+    const unknown = new Set<string>()
+    for (const filter of filters) {
+      const first = firstLevel(filter)
+      if (!this.#topics.has(first) && mayBeTopic(first)) unknown.add(first)
+      if (unknown.size === LOOKED_MAX) break
+    }
+    const found = await Promise.all([...unknown].map((name) => this.#isThere(name)))
+    const names = [...unknown].filter((_, i) => found[i])
+    if (names.length > 0) this.#know(new Set([...this.#topics, ...names]))
+  }
+
+  /** One that cannot be asked for is told of later. */
+  async #isThere(name: string): Promise<boolean> {
+    return (await this.#broker.topics.get(name).catch(() => undefined)) !== undefined
+  }
+
+  #know(topics: ReadonlySet<string>): void {
+    this.#topics = topics
+    this.#routes.clear()
+    this.generation++
+    this.#tell(undefined)
   }
 
   /** `name` must be a legal topic name. */
@@ -141,15 +173,22 @@ export class Addresses {
       do {
         this.#isStale = false
         const topics = await this.#broker.topics.list()
-        this.#topics = new Set(topics.map(({ name }) => name).filter(isMqttAddressable))
-        this.#routes.clear()
-        this.generation++
-        this.#tell(undefined)
+        this.#know(new Set(topics.map(({ name }) => name).filter(isMqttAddressable)))
       } while (this.#isStale)
     } finally {
       this.#isRefreshing = false
     }
   }
+}
+
+/** The first level of a filter, which may be a wildcard or no name of a topic. */
+function mayBeTopic(level: string): boolean {
+  try {
+    checkTopicName(level)
+  } catch {
+    return false
+  }
+  return isMqttAddressable(level)
 }
 
 /**

@@ -163,6 +163,7 @@ export class Subscribing {
     const codes = new Uint8Array(requests.length + excess)
     codes.fill(REASON.quotaExceeded, requests.length)
     const results = new Array<Granted | undefined>(requests.length)
+    await this.#parts.addresses.look(requests.flatMap(({ name }) => name?.filter ?? []))
     await this.#together(requests, async (request, index) => {
       try {
         const one = await this.#subscribeOne(request, packet.subscriptionId, index)

@@ -1,10 +1,12 @@
 // Shared subscriptions before a broker without light queues, whose filter is no native group: a
 // group over the filter's topic, whose members look at each message.
 import test from 'ava'
+import { newMessage } from '../../../support/broker.ts'
 import { cheapHash } from '../../../support/cheap-password.ts'
 import { mqttClient } from '../../../support/mqtt/mqtt.ts'
 import { openGateway, startMqttOver } from '../../../support/mqtt/mqtt-over-broker.ts'
 import { withoutLightQueues } from '../../../support/mqtt/without-light-queues.ts'
+import { overridden } from '../../../support/overridden.ts'
 
 const bend = withoutLightQueues
 
@@ -53,4 +55,19 @@ test('rights are for the group that the client names', async (t) => {
   const as = (username: string) => mqttClient(t, port, 5, { username, password: 'pw' })
   await (await as('may')).subscribe('$share/g/a/+')
   await t.throwsAsync((await as('not')).subscribe('$share/g/a/+'))
+})
+
+test('a topic that was just made is known to a filter, though news of it come later', async (t) => {
+  const { broker, port } = await startMqttOver(t, {
+    bend: (whole) => {
+      const silent = overridden(whole.topics, { watch: () => ({ [Symbol.dispose]() {} }) })
+      return overridden(withoutLightQueues(whole), { topics: silent })
+    },
+  })
+  await broker.topics.ensure('orders')
+  const member = await mqttClient(t, port, 5)
+  await member.subscribe('$share/g/orders/#')
+  await broker.publish([newMessage('orders', { body: 'one' })])
+  await member.messages(1)
+  t.deepEqual(member.texts, ['one'])
 })
