@@ -17,6 +17,12 @@ interface Client {
   seenMs: number
 }
 
+/** On its way: others of the connection may come and go before it takes effect. */
+interface Registering {
+  /** Without the groups that were left since; undefined: a later one took effect. */
+  registration: ClientRegistration | undefined
+}
+
 interface Parts {
   readonly groups: GroupTable
   readonly mixed: MixedGroups
@@ -31,6 +37,8 @@ export class ClientTable {
   readonly #parts: Parts
   readonly #expiryMs: number
   readonly #clients = new Map<string, Client>()
+  /** By connection, the oldest first. */
+  readonly #registering = new Map<string, Set<Registering>>()
   /** Client ids of a group's consumers, by connection. */
   readonly #consumers = new Map<string, Map<string, string>>()
   /** Connections of a group's producers: the one that was named longest ago first. */
@@ -51,14 +59,34 @@ export class ClientTable {
     return this.#clients.size
   }
 
-  /** Takes effect before it settles. @throws SUBSCRIPTION_CONFLICT, GROUP_NOT_FOUND */
-  async register(registration: ClientRegistration): Promise<void> {
-    for (const { group } of registration.consumers) {
-      if (!this.#parts.groups.isSaved(group)) await this.#parts.groups.ensure(group)
+  /**
+   * Takes effect before it settles, unless the connection has left or registered anew by then.
+   * @throws SUBSCRIPTION_CONFLICT, GROUP_NOT_FOUND
+   */
+  async register(asked: ClientRegistration): Promise<void> {
+    const { connectionId } = asked
+    const own: Registering = { registration: asked }
+    const all = this.#registering.get(connectionId) ?? new Set()
+    this.#registering.set(connectionId, all.add(own))
+    try {
+      for (const { group } of asked.consumers) {
+        if (!this.#parts.groups.isSaved(group)) await this.#parts.groups.ensure(group)
+      }
+      await this.#parts.mixed.look(asked)
+      if (own.registration !== undefined) this.#register(own.registration)
+      for (const earlier of all) {
+        if (earlier === own) break
+        earlier.registration = undefined
+      }
+    } finally {
+      all.delete(own)
+      if (all.size === 0) this.#registering.delete(connectionId)
     }
-    await this.#parts.mixed.look(registration)
-    this.#parts.mixed.check(registration)
+  }
+
+  #register(registration: ClientRegistration): void {
     const { connectionId } = registration
+    this.#parts.mixed.check(registration)
     const before = this.#clients.get(connectionId)?.registration
     this.#clients.set(connectionId, { registration, seenMs: this.#parts.clock.monotonic() })
     const [old, fresh] = differing(before?.consumers ?? [], registration.consumers)
@@ -78,19 +106,17 @@ export class ClientTable {
 
   /** All of a connection, or one group of it, as producer or consumer. */
   unregister(connectionId: string, group?: string): void {
+    for (const own of this.#registering.get(connectionId) ?? []) {
+      own.registration = own.registration && without(own.registration, group)
+    }
     const client = this.#clients.get(connectionId)
     if (client === undefined) return
     const { registration } = client
-    const left = registration.consumers.filter(
-      (consumer) => group !== undefined && consumer.group !== group,
-    )
-    const producerGroups = registration.producerGroups.filter(
-      (name) => group !== undefined && name !== group,
-    )
-    if (left.length === 0 && producerGroups.length === 0) this.#clients.delete(connectionId)
-    else client.registration = { ...registration, consumers: left, producerGroups }
-    this.#produce(connectionId, registration.producerGroups, producerGroups)
-    const staying = new Set(left)
+    const left = without(registration, group)
+    if (left === undefined) this.#clients.delete(connectionId)
+    else client.registration = left
+    this.#produce(connectionId, registration.producerGroups, left?.producerGroups ?? [])
+    const staying = new Set(left?.consumers)
     const gone = registration.consumers.filter((consumer) => !staying.has(consumer))
     for (const consumer of gone) {
       this.#leave(connectionId, consumer.group)
@@ -145,7 +171,7 @@ export class ClientTable {
   #sweep(): void {
     const silentSinceMs = this.#parts.clock.monotonic() - this.#expiryMs
     for (const [connectionId, { registration, seenMs }] of [...this.#clients]) {
-      if (seenMs > silentSinceMs) continue
+      if (seenMs > silentSinceMs || this.#registering.has(connectionId)) continue
       this.#parts.log.debug(
         { evt: 'client.expired', clientId: registration.clientId, address: registration.address },
         'a client was silent for too long and is forgotten',
@@ -221,6 +247,18 @@ export class ClientTable {
   #tell(groups: Iterable<string>): void {
     for (const group of groups) for (const changed of this.#watchers) changed(group)
   }
+}
+
+/** The group; undefined: all of them. @returns undefined when nothing is left of it */
+function without(
+  registration: ClientRegistration,
+  group: string | undefined,
+): ClientRegistration | undefined {
+  if (group === undefined) return undefined
+  const consumers = registration.consumers.filter((consumer) => consumer.group !== group)
+  const producerGroups = registration.producerGroups.filter((name) => name !== group)
+  if (consumers.length + producerGroups.length === 0) return undefined
+  return { ...registration, consumers, producerGroups }
 }
 
 type Consumers = readonly ConsumerRegistration[]

@@ -111,3 +111,53 @@ test('where no other broker has the topic both kinds share it', async (t) => {
   await pass(started, 1_000)
   t.is((await clients.consumerIds(GROUP)).length, 2)
 })
+
+/** A native member, and a name server that answers when it is let. */
+async function startAsking(t: Teardown): Promise<TestBroker & { answer(): void }> {
+  const started = await startBroker(t)
+  await started.broker.topics.put(topicOf(TOPIC, QUEUES))
+  await new Native(started, 'a').join()
+  let answer!: () => void
+  const answered = new Promise<[]>((resolve) => {
+    answer = () => resolve([])
+  })
+  started.broker.directory = () => answered
+  return { ...started, answer }
+}
+
+test('a client that leaves while a name server is asked is no member afterwards', async (t) => {
+  const { broker, answer } = await startAsking(t)
+  const sensor = overMqtt('sensor')
+  const registered = broker.clients.register(sensor)
+  await broker.clients.unregister(sensor.connectionId)
+  answer()
+  await registered
+  t.deepEqual(await broker.clients.consumerIds(GROUP), ['a'])
+})
+
+test('a client that leaves one group while a name server is asked stays in the other', async (t) => {
+  const { broker, answer } = await startAsking(t)
+  const sensor = overMqtt('sensor')
+  const another = { ...sensor.consumers[0]!, group: 'another' }
+  const registered = broker.clients.register({
+    ...sensor,
+    consumers: [...sensor.consumers, another],
+  })
+  await broker.clients.unregister(sensor.connectionId, GROUP)
+  answer()
+  await registered
+  t.deepEqual(await broker.clients.consumerIds(GROUP), ['a'])
+  t.deepEqual(await broker.clients.consumerIds('another'), ['sensor'])
+})
+
+test('of two registrations of one connection the later one counts', async (t) => {
+  const { broker, answer } = await startAsking(t)
+  const sensor = overMqtt('sensor')
+  const registered = broker.clients.register(sensor)
+  const another = { ...sensor.consumers[0]!, group: 'another' }
+  await broker.clients.register({ ...sensor, consumers: [another] })
+  answer()
+  await registered
+  t.deepEqual(await broker.clients.consumerIds(GROUP), ['a'])
+  t.deepEqual(await broker.clients.consumerIds('another'), ['sensor'])
+})
