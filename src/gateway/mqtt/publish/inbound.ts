@@ -284,8 +284,16 @@ export class Inbound {
     const { publisher, sessions } = this.#parts
     if (!needsIntent) return publisher.publish(messages, retained)
     const session = this.#session
-    const { states } = sessions.copies.change(session)
-    const published = publisher.publish(messages, retained, states)
+    const change = sessions.copies.change(session)
+    const notSaved = (): void => {
+      change.refused()
+      sessions.copies.touch(session)
+    }
+    const published = publisher.publish(messages, retained, change.states)
+    published.then((results) => {
+      // Perhaps they were: the append of another message may have had them.
+      if (results.some((result) => result instanceof BrokerError)) notSaved()
+    }, notSaved)
     const { storing } = session
     // Its value is none, or each would hold all answers before it.
     const before = (): Promise<void> => storing

@@ -224,12 +224,13 @@ export class SessionCopies {
         ? this.#broker.publish([], change.states)
         : this.#broker.states.saveSoon(id, state as Buffer, claim)
     kept.catch((error: unknown) => {
-      // Another gateway has it, of which this one is about to hear; or the log takes it later.
       const { code } = BrokerError.from(error)
-      if (code === 'CLAIM_LOST' || code === 'READ_ONLY') return
+      const isReadOnly = code === 'READ_ONLY'
+      // Another gateway has it, of which this one is about to hear; or the log takes it later.
+      if (code === 'CLAIM_LOST' || (isReadOnly && change.states.length === 1)) return
       change.refused()
       this.touch(session)
-      this.#notSaved(session, error)
+      if (!isReadOnly) this.#notSaved(session, error)
     })
   }
 

@@ -1,7 +1,8 @@
 // Sessions of many subscriptions: what a change of one costs, and that all of them are kept.
 import test from 'ava'
 import type { EmbeddedBroker } from '../../../../src/broker/broker.ts'
-import { systemClock } from '../../../../src/clock.ts'
+import { nextTurn, systemClock } from '../../../../src/clock.ts'
+import { BrokerError } from '../../../../src/errors.ts'
 import { Session } from '../../../../src/gateway/mqtt/session/session.ts'
 import { SessionCopies } from '../../../../src/gateway/mqtt/session/session-copies.ts'
 import { PART_SUBSCRIPTIONS_MAX } from '../../../../src/gateway/mqtt/session/subscription-parts.ts'
@@ -136,6 +137,58 @@ test('whatever changes between two saves, a session is loaded as it was saved la
     await broker.states.release(claim)
     t.deepEqual(texts(loaded!), texts(session))
   }
+})
+
+test('what the log did not take of a session of many subscriptions is saved once it does', async (t) => {
+  const { broker } = await startBroker(t)
+  let isFull = true
+  const bent = overridden<Broker>(broker, {
+    publish: async (messages, changes) => {
+      if (isFull) throw new BrokerError('READ_ONLY', 'the disk is full')
+      return broker.publish(messages, changes)
+    },
+  })
+  const copies = new SessionCopies(bent, systemClock, silentLogger)
+  const session = new Session('c')
+  session.expiryMs = 1000
+  for (const filter of many) session.subscriptions.set(subscriptionOf(filter, [placeOn(filter)]))
+  copies.saveLater(session)
+  await nextTurn()
+  isFull = false
+  await copies.save(session)
+  const claim = await broker.states.claim('mqtt/session/c', () => {})
+  const loaded = await new SessionCopies(broker, systemClock, silentLogger).load('c', claim)
+  t.is(loaded?.subscriptions.size, MANY)
+})
+
+test('what goes with a message that the log refuses is saved with the next change', async (t) => {
+  let isFull = false
+  const bend = (broker: EmbeddedBroker): Broker =>
+    overridden<Broker>(broker, {
+      publish: async (messages, changes) => {
+        if (isFull) throw new BrokerError('READ_ONLY', 'the disk is full')
+        return broker.publish(messages, changes)
+      },
+    })
+  const { port, broker, gateway } = await startMqttOver(t, { bend, clock: new FakeClock() })
+  const last = many.at(-1)!
+  const peer = await connected(port)
+  await subscribed(peer, many)
+  const sender = await RawPeer.connect(port)
+  sender.send(connect('sender'), publish(last, 'before'))
+  await peer.readPacket()
+  isFull = true
+  peer.send(publish('other', '', { qos: 2, id: 7, version: 5 }))
+  t.is((await peer.readPacket()).body.readUInt16BE(0), 7)
+  isFull = false
+  for (const one of [peer, sender]) one.end()
+  await gateway.close(0)
+  const next = await openGateway(t, broker)
+  const back = await connected(next.port)
+  const another = await RawPeer.connect(next.port)
+  another.send(connect('another'), publish(last, 'after'))
+  t.true((await back.readPacket()).body.toString().endsWith('after'))
+  for (const one of [back, another]) one.end()
 })
 
 test('filters of one SUBSCRIBE, and of one UNSUBSCRIBE, wait for the log together', async (t) => {
