@@ -57,6 +57,8 @@ export class SubscriptionParts {
     for (let last = this.#parts.at(-1); last?.texts.size === 0; last = this.#parts.at(-1)) {
       this.#parts.pop()
       this.#roomy.delete(last)
+      // Also one that was empty for long has a saved copy.
+      this.#changed.add(last.number)
     }
   }
 

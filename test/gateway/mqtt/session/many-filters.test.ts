@@ -191,6 +191,22 @@ test('what goes with a message that the log refuses is saved with the next chang
   for (const one of [back, another]) one.end()
 })
 
+test('nothing is left of subscriptions that went before others that went too', async (t) => {
+  const { port, broker } = await startMqttOver(t)
+  const peer = await connected(port)
+  await subscribed(peer, many.slice(0, 3 * PART_SUBSCRIPTIONS_MAX))
+  for (const part of [1, 2]) {
+    const at = part * PART_SUBSCRIPTIONS_MAX
+    peer.send(unsubscribe(1 + part, many.slice(at, at + PART_SUBSCRIPTIONS_MAX), 5))
+    await peer.readPacket()
+  }
+  const left: string[] = []
+  for await (const page of broker.states.list('mqtt/filters/'))
+    left.push(...page.map(({ id }) => id))
+  t.deepEqual(left, [])
+  peer.end()
+})
+
 test('filters of one SUBSCRIBE, and of one UNSUBSCRIBE, wait for the log together', async (t) => {
   let waiting: (() => void)[] = []
   const together = (): Promise<void> =>
