@@ -94,6 +94,7 @@ class TokenAuth implements ExtendedLogin {
     return { principal, authMethod: this.method, endsMs: this.#auth.endOf(token) }
   }
 }
+
 /** The AUTH that answers a challenge. @throws ProtocolError */
 export function proofOf(bytes: Buffer, start: number, end: number, method: string): Properties {
   const { reason, properties } = decodeAuth(bytes, start, end)
