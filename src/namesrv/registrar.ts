@@ -124,8 +124,10 @@ export class Registrar implements Routes {
    * undefined: none does. Never rejects.
    */
   async queuesOf(topic: string): Promise<readonly RouteQueues[] | undefined> {
-    for (const target of this.#targets) {
-      const queues = await target.queuesOf(topic).catch(() => undefined)
+    // All at once: a client waits, and several name servers may not answer.
+    const asked = this.#targets.map((target) => target.queuesOf(topic).catch(() => undefined))
+    for (const asking of asked) {
+      const queues = await asking
       if (queues !== undefined) return queues.filter(({ perm }) => (perm & PERM_READ) !== 0)
     }
     return undefined

@@ -114,6 +114,30 @@ test('queues of a topic are those that the first name server tells that knows it
   t.is(await made.queuesOf('Unknown'), undefined)
 })
 
+test('name servers that do not answer are asked for a topic at one time', async (t) => {
+  const [told, asked] = [new Set<number>(), new Set<number>()]
+  const nameServers: string[] = []
+  for (const place of [0, 1]) {
+    const silent = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.on('data', (bytes) => {
+        told.add(place)
+        if (bytes.includes('"Sought"')) asked.add(place)
+      })
+      t.teardown(() => socket.destroy())
+    }).listen(0, '127.0.0.1')
+    t.teardown(() => silent.close())
+    await once(silent, 'listening')
+    nameServers.push(`127.0.0.1:${(silent.address() as AddressInfo).port}`)
+  }
+  const made = registrar(t, new Topics(), { nameServers, clock: new FakeClock() })
+  void made.start()
+  await until(() => told.size === 2)
+  void made.queuesOf('Sought')
+  await until(() => asked.size === 2)
+  t.pass()
+})
+
 test('a wait for routes ends when every name server knows them', async (t) => {
   const [one, two] = [await startNameServer(t), await startNameServer(t)]
   const topics = new Topics()

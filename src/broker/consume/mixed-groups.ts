@@ -129,13 +129,15 @@ export class MixedGroups {
    * share. Never rejects.
    */
   async look({ consumers }: ClientRegistration): Promise<void> {
+    const topics: string[] = []
     for (const { group, model, mode, subscriptions } of consumers) {
       if (model === 'broadcasting') continue
       const { natives, receivers } = this.#groups.get(group) ?? NO_MEMBERS
       const others = mode === 'queue-assigned' ? receivers : natives
       if (others.size === 0 && !this.#shares.has(group)) continue
-      await this.#parts.spread.learn(subscriptions.map(({ topic }) => topic))
+      for (const { topic } of subscriptions) topics.push(topic)
     }
+    await this.#parts.spread.learn(topics)
   }
 
   /** May the group receive this per message? @throws SUBSCRIPTION_CONFLICT */

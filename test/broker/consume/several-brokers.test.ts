@@ -1,7 +1,8 @@
 // Members of both kinds in one group over topics that other brokers have queues of too: natives
 // divide the queues of all brokers by the list that one of them tells.
 import test from 'ava'
-import type { ClientRegistration } from '../../../src/model/client.ts'
+import { nextTurn } from '../../../src/clock.ts'
+import type { ClientRegistration, GroupMode } from '../../../src/model/client.ts'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
 import { bodiesOf, startBroker, type TestBroker, topicOf } from '../../support/broker.ts'
 import {
@@ -160,4 +161,25 @@ test('of two registrations of one connection the later one counts', async (t) =>
   await registered
   t.deepEqual(await broker.clients.consumerIds(GROUP), ['a'])
   t.deepEqual(await broker.clients.consumerIds('another'), ['sensor'])
+})
+
+test('the topics of all groups of a client are asked for at one time', async (t) => {
+  const { broker } = await startBroker(t)
+  const inGroup = (group: string, topic: string, mode: GroupMode) => ({
+    ...client(group, mode, [topic]).consumers[0]!,
+    group,
+  })
+  const inBoth = (mode: GroupMode) => ({
+    ...client(mode, mode),
+    consumers: [inGroup('one', 'orders', mode), inGroup('two', 'bills', mode)],
+  })
+  await broker.clients.register(inBoth('queue-assigned'))
+  const asked: string[] = []
+  broker.directory = (topic) => {
+    asked.push(topic)
+    return new Promise(() => {})
+  }
+  void broker.clients.register(inBoth('per-message'))
+  await nextTurn()
+  t.deepEqual(asked, ['orders', 'bills'])
 })
