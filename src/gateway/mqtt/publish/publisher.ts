@@ -78,11 +78,10 @@ export class MqttPublisher {
     const fields = { clientId: session.clientId, topic: will.topic, err: error }
     this.#parts.log.warn({ evt: 'mqtt.will_lost', ...fields }, 'a will could not be published')
     if (states.length === 0) return true
-    await this.#parts.broker.publish([], states).catch((thrown: unknown) => {
-      const about = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: thrown }
-      this.#parts.log.warn(about, 'a session could not be saved; trying again')
-    })
-    return true
+    return this.#parts.broker.publish([], states).then(
+      () => true,
+      () => false,
+    )
   }
 
   async #tryWill(

@@ -201,9 +201,12 @@ export class SessionCopies {
     }
   }
 
-  /** Handed to the broker at once; no client waits for it. */
+  /** Handed to the broker at once; no client waits for it, and what fails is tried again. */
   saveSoon(session: Session): void {
-    this.save(session).catch((error: unknown) => this.#notSaved(session, error))
+    this.save(session).catch((error: unknown) => {
+      this.touch(session)
+      this.#notSaved(session, error)
+    })
   }
 
   /** Hands what has changed to the broker; called a few times a second and at the end. */
