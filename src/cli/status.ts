@@ -111,7 +111,7 @@ export function troubles({ numbers, values }: BrokerState): readonly string[] {
       : [`a copy is ${size(behindBytes)} and ${span(behindSeconds * 1000)} behind`]),
     ...(numbers['trivet_election_is_reached'] === 0
       ? [
-          'etcd does not answer this copy, or refuses it, as its log says: no master is elected until it does',
+          'etcd does not answer this copy, or refuses it, as its log says: it takes part in no election',
         ]
       : []),
     ...(numbers['trivet_election_is_vacant'] === 1 ? ['no copy is the master at present'] : []),

@@ -81,7 +81,7 @@ test('a copy that is long behind, stands, is alone or has no room is told of', (
 test('an election without etcd, or without a master, is told in sentences', (t) => {
   const numbers = { trivet_election_is_reached: 0, trivet_election_is_vacant: 1 }
   t.deepEqual(troubles({ ...healthy, numbers }), [
-    'etcd does not answer this copy, or refuses it, as its log says: no master is elected until it does',
+    'etcd does not answer this copy, or refuses it, as its log says: it takes part in no election',
     'no copy is the master at present',
   ])
   const well = { trivet_election_is_reached: 1, trivet_election_is_vacant: 0 }
