@@ -168,6 +168,8 @@ class Target {
   #isClosed = false
   /** Another master of this one's name. */
   #other: string | undefined
+  /** When it was last looked for, monotonic ms. */
+  #lookedMs = Number.NEGATIVE_INFINITY
   #failures = 0
   #hasSucceeded = false
   #retry: Timer | undefined
@@ -299,12 +301,16 @@ class Target {
 
   /**
    * A master that has taken this one's place since it registered has its name, and does not know of
-   * it: two were started by hand, or this one was replaced.
+   * it: two were started by hand, or this one was replaced. Once a period: news of topics are not
+   * held up by it.
    */
   async #lookForOther(connection: RemotingConnection): Promise<void> {
     const { clusterName, brokerName, brokerId, brokerAddr: own } = this.#key(connection)
+    const { periodMs, timeoutMs = TIMEOUT_MS } = this.#options
+    const nowMs = this.#context.clock.monotonic()
+    if (nowMs < this.#lookedMs + periodMs) return
+    this.#lookedMs = nowMs
     if (!this.#hasSucceeded || brokerId !== 0) return
-    const timeoutMs = this.#options.timeoutMs ?? TIMEOUT_MS
     const answer = await connection.request(REQUEST.getClusterInfo, { timeoutMs })
     if (answer.code !== RESPONSE.success) return
     const other = decodeClusterInfo(answer.body)

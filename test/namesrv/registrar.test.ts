@@ -274,6 +274,26 @@ test('two masters of one name tell of each other, once', async (t) => {
   }
 })
 
+test('news of topics are not held up by a look for other masters', async (t) => {
+  const { address, nameServer } = await startNameServer(t)
+  let looks = 0
+  const { routes } = nameServer
+  const brokers = routes.brokers.bind(routes)
+  routes.brokers = () => {
+    looks++
+    return brokers()
+  }
+  const topics = new Topics()
+  const own = registrar(t, topics, { nameServers: [address] })
+  await own.start()
+  for (const name of ['C', 'D']) {
+    topics.add(name)
+    await own.told()
+  }
+  t.deepEqual([...routes.topics()], ['A', 'B', 'C', 'D'])
+  t.is(looks, 0)
+})
+
 test('a name server that is away is tried again and costs the others nothing', async (t) => {
   const away = await startNameServer(t)
   const { port } = away
