@@ -281,7 +281,9 @@ function textOf(bytes: Uint8Array, start: number, end: number): string {
 }
 
 /**
- * The same bytes with a trailing separator, followed by `added`; `removed` names are dropped.
+ * The same bytes, each property closed, without the `removed` names and followed by `added`, which
+ * take the place of any that have their names. What a sender said twice stays there twice: which of
+ * them holds is not for an edit to change.
  * @throws BrokerError MESSAGE_INVALID for one of `added`, not for what is there
  */
 export function editProperties(
@@ -289,17 +291,9 @@ export function editProperties(
   added: Iterable<readonly [string, string]>,
   removed: ReadonlySet<string> = new Set(),
 ): Buffer {
-  const properties = decodeProperties(bytes)
-  for (const name of removed) properties.delete(name)
-  for (const [name, value] of added) {
-    checkProperty(name, value)
-    properties.set(name, value)
-  }
-  let text = ''
-  for (const [name, value] of properties) {
-    if (value !== '') text += `${name}\u0001${value}\u0002`
-  }
-  return Buffer.from(text, 'utf8')
+  const last = new Map(added)
+  const kept = withoutProperties(bytes, new Set([...removed, ...last.keys()]))
+  return Buffer.concat([kept, encodeProperties(last)])
 }
 
 /** The same bytes, each property closed, without those of the given names; never throws. */

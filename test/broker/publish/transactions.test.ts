@@ -490,6 +490,17 @@ test('a half message whose id leaves no room for its end is refused', async (t) 
   t.deepEqual(await bodiesIn(at, GIVEN_UP), ['b'])
 })
 
+test('a half message with two ids ends, and with it those whose ends came together', async (t) => {
+  const at = await startOrders(t)
+  const ids = `UNIQ_KEY\u0001a\u0002UNIQ_KEY\u0001${'b'.repeat(20_000)}\u0002`
+  const said = `TRAN_MSG\u0001true\u0002PGROUP\u0001${GROUP}\u0002__transactionId__\u0001c\u0002${ids}`
+  const odd = { ...halfMessage(at, 'odd'), properties: Buffer.from(said) }
+  const halves = (await at.broker.publish([halfMessage(at, 'plain'), odd])) as PublishReceipt[]
+  const ends = halves.map((half) => ({ half, group: GROUP, outcome: 'commit' as const }))
+  t.deepEqual(await at.broker.transactions.endAll(ends), [undefined, undefined])
+  t.deepEqual(await bodiesIn(at, 'orders'), ['plain', 'odd'])
+})
+
 test('an id with the separator of name and value keeps no half message from its end', async (t) => {
   const at = await startOrders(t, { transactionMsMax: HOUR_MS })
   const said = `TRAN_MSG\u0001true\u0002PGROUP\u0001${GROUP}\u0002UNIQ_KEY\u0001a\u0001b\u0002`
