@@ -94,6 +94,8 @@ export interface ViewsOptions {
 
 /** Each is a value of its own in the batch, which is made in one turn. */
 const FACTS_PER_BATCH = 4_096
+/** A batch is made in one turn, and each takes some 10 us of it. */
+const QUEUES_PER_BATCH = 2_048
 
 /** Where a queue is to begin, as it was numbered when that was found. */
 interface Cut {
@@ -209,9 +211,13 @@ export class Views implements BlockStore {
     return this.#trimmedTo
   }
 
-  /** Is it time for a batch? With so many entries, or many facts. */
+  /** Is it time for a batch? With so many entries, or many facts or queues. */
   isFull(entries: number): boolean {
-    return this.unsavedEntries >= entries || this.facts.unsaved >= FACTS_PER_BATCH
+    return (
+      this.unsavedEntries >= entries ||
+      this.facts.unsaved >= FACTS_PER_BATCH ||
+      this.#dirtyQueues.length >= QUEUES_PER_BATCH
+    )
   }
 
   get isDirty(): boolean {

@@ -91,6 +91,17 @@ test('of a topic that is dropped nothing is left, but where appends to it are un
   t.is(await countOf('G'), 0)
 })
 
+test('a batch is due when so many queues have changed as one turn can save', async (t) => {
+  const { views, save } = await opened()
+  for (let i = 0; i < 2_048; i++) {
+    t.false(views.isFull(MANY))
+    views.queues.queue(views.queues.topic(`T${i}`), 0).append(i * 100, 100, 0, 0)
+  }
+  t.true(views.isFull(MANY))
+  await save()
+  t.false(views.isFull(MANY))
+})
+
 test('trimmed blocks stay until a batch says that they are trimmed: a kill between leaves nothing missing', async (t) => {
   const { views, save, countOf } = await opened()
   const queue = views.queues.queue(views.queues.topic('T'), 0)
