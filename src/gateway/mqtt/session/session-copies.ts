@@ -25,9 +25,12 @@ const partIdOf = (clientId: string, number: number): string => `${PART_PREFIX}${
 /** Parts that are encoded within one call. */
 const PARTS_AT_ONCE_MAX = 64
 
-/** States that are to change in one append: the session's own first. */
+/**
+ * States that are to change in one append. What the log refuses goes there later, in their order
+ * and in several appends: the session's own comes behind those that it names, and goes before them.
+ */
 export interface SessionChange {
-  readonly states: readonly [StateChange, ...StateChange[]]
+  readonly states: readonly StateChange[]
   /** They did not. */
   refused(): void
 }
@@ -155,8 +158,8 @@ export class SessionCopies {
   }
 
   #write({ states }: SessionChange): Promise<unknown> {
-    const [{ id, state, claim }] = states
     if (states.length > 1) return this.#broker.publish([], states)
+    const { id, state, claim } = states[0]!
     return this.#broker.states.save(id, state as Buffer, { claim })
   }
 
@@ -178,7 +181,7 @@ export class SessionCopies {
         return { id: partIdOf(clientId, number), state: part }
       })
     return {
-      states: [{ id: idOf(clientId), state, claim }, ...others],
+      states: [...others, { id: idOf(clientId), state, claim }],
       refused: () => parts?.notSaved(changed),
     }
   }
@@ -221,7 +224,7 @@ export class SessionCopies {
   /** Kept within the call. */
   saveLater(session: Session): void {
     const change = this.change(session)
-    const [{ id, state, claim }] = change.states
+    const { id, state, claim } = change.states[0]!
     const kept: Promise<unknown> =
       change.states.length > 1
         ? this.#broker.publish([], change.states)
@@ -262,7 +265,7 @@ export class SessionCopies {
   async delete(session: Session): Promise<void> {
     this.forget(session)
     const { states } = this.removal(session)
-    const [{ id, claim }] = states
+    const { id, claim } = states[0]!
     if (states.length > 1) await this.#broker.publish([], states)
     else await this.#broker.states.delete(id, { claim })
   }

@@ -134,7 +134,7 @@ interface Source {
   readonly loadPart: (number: number) => Promise<Buffer | undefined>
 }
 
-/** undefined when the bytes are no session of a format we know, or a part of it is missing. */
+/** undefined when the bytes are no session of a format we know, or a part of it is not. */
 export async function decodeSession(
   clientId: string,
   bytes: Buffer,
@@ -151,7 +151,9 @@ export async function decodeSession(
   if (!areRead) return undefined
   for (let number = 1; number < (saved!.parts ?? 0); number++) {
     const part = await source.loadPart(number)
-    const list = part && parseJson(part)
+    // Its subscriptions went, and the session that says so is not in the log yet.
+    if (part === undefined) continue
+    const list = parseJson(part)
     if (!Array.isArray(list)) return undefined
     const isRead = await readSubscriptions(list, source, (one) =>
       subscriptions.restore(one, number),

@@ -161,6 +161,35 @@ test('what the log did not take of a session of many subscriptions is saved once
   t.is(loaded?.subscriptions.size, MANY)
 })
 
+test('a session whose changes get to the log one by one can be read at every step', async (t) => {
+  const { broker } = await startBroker(t)
+  const copies = new SessionCopies(broker, systemClock, silentLogger)
+  const load = async (): Promise<ReadonlySet<string>> => {
+    const claim = await broker.states.claim('mqtt/session/c', () => {})
+    const loaded = await new SessionCopies(broker, systemClock, silentLogger).load('c', claim)
+    await broker.states.release(claim)
+    return new Set(loaded!.subscriptions.keys())
+  }
+  const session = new Session('c')
+  session.expiryMs = 1000
+  const [kept, gone, added] = [0, 1, 2].map((third) => many.filter((_, i) => i % 3 === third))
+  const set = (filter: string): void =>
+    session.subscriptions.set(subscriptionOf(filter, [placeOn(filter)]))
+  const remove = (filter: string): void => session.subscriptions.delete(filter)
+  for (const filter of [...kept!, ...gone!]) set(filter)
+  await copies.save(session)
+  for (const change of [() => added!.forEach(set), () => [...gone!, ...added!].forEach(remove)]) {
+    change()
+    for (const { id, state } of copies.change(session).states) {
+      if (state === null) await broker.states.delete(id)
+      else await broker.states.save(id, state as Buffer)
+      const read = await load()
+      t.true(kept!.every((filter) => read.has(filter)))
+    }
+    t.deepEqual(await load(), new Set(session.subscriptions.keys()))
+  }
+})
+
 test('what goes with a message that the log refuses is saved with the next change', async (t) => {
   let isFull = false
   const bend = (broker: EmbeddedBroker): Broker =>
