@@ -100,7 +100,9 @@ export class MixedGroups {
 
   /**
    * A native member subscribes to all that the group receives per message, with the same filters:
-   * otherwise each kind would lose what the other one does not want.
+   * otherwise each kind would lose what the other one does not want. One that was a member before
+   * another broker had the topic stays: without its heartbeats it would be forgotten, and what it
+   * goes on to read would be handed out as well.
    * @throws SUBSCRIPTION_CONFLICT; nothing is changed then
    */
   check(registration: ClientRegistration): void {
@@ -118,7 +120,8 @@ export class MixedGroups {
         const isHere = readsHere(isNative ? other.registration : registration)
         for (const wanted of receiver.subscriptions) {
           checkAlike(native, wanted)
-          if (isHere) this.#checkHere(consumer.group, wanted.topic)
+          if (!isHere || this.#isIn(connectionId, consumer, wanted.topic)) continue
+          this.#checkHere(consumer.group, wanted.topic)
         }
       }
     }
@@ -128,14 +131,17 @@ export class MixedGroups {
    * Settles when it is known which other brokers have queues that members of both kinds would
    * share. Never rejects.
    */
-  async look({ consumers }: ClientRegistration): Promise<void> {
+  async look({ connectionId, consumers }: ClientRegistration): Promise<void> {
     const topics: string[] = []
-    for (const { group, model, mode, subscriptions } of consumers) {
+    for (const consumer of consumers) {
+      const { group, model, mode, subscriptions } = consumer
       if (model === 'broadcasting') continue
       const { natives, receivers } = this.#groups.get(group) ?? NO_MEMBERS
       const others = mode === 'queue-assigned' ? receivers : natives
       if (others.size === 0 && !this.#shares.has(group)) continue
-      for (const { topic } of subscriptions) topics.push(topic)
+      for (const { topic } of subscriptions) {
+        if (!this.#isIn(connectionId, consumer, topic)) topics.push(topic)
+      }
     }
     await this.#parts.spread.learn(topics)
   }
@@ -149,11 +155,12 @@ export class MixedGroups {
 
   /** The same of a consumer that receives from this broker alone. @throws SUBSCRIPTION_CONFLICT */
   async checkReceivingHere(group: string, wanted: Wanted): Promise<void> {
-    if (this.hasNatives(group)) {
-      await this.#parts.spread.learn([wanted.topic])
-      this.#checkHere(group, wanted.topic)
-    }
     this.checkReceiving(group, wanted)
+    if (!this.hasNatives(group)) return
+    await this.#parts.spread.learn([wanted.topic])
+    // Natives may have come or gone in that time.
+    this.checkReceiving(group, wanted)
+    if (this.hasNatives(group)) this.#checkHere(group, wanted.topic)
   }
 
   /** A receive, of a registered consumer or not. @throws SUBSCRIPTION_CONFLICT */
@@ -273,6 +280,13 @@ export class MixedGroups {
         `some of those to MQTT and AMQP clients, which read from ${this.#parts.options.brokerName} alone: ` +
         "connect these to 'trivet gateway', or use another group",
     )
+  }
+
+  /** Is this connection's member of the kind there, and consumes the topic? */
+  #isIn(connectionId: string, { group, mode }: ConsumerRegistration, topic: string): boolean {
+    const { natives, receivers } = this.#groups.get(group) ?? NO_MEMBERS
+    const member = (mode === 'queue-assigned' ? natives : receivers).get(connectionId)
+    return member?.consumer.subscriptions.some((one) => one.topic === topic) ?? false
   }
 
   #nativesOn(group: string, topic: string): Member[] {

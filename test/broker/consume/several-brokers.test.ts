@@ -183,3 +183,41 @@ test('the topics of all groups of a client are asked for at one time', async (t)
   await nextTurn()
   t.deepEqual(asked, ['orders', 'bills'])
 })
+
+test('members that were there before another broker had the topic stay', async (t) => {
+  const started = await start(t, undefined)
+  const { broker } = started
+  const native = new Native(started, 'a')
+  const sensor = overMqtt('sensor')
+  await broker.clients.register(sensor)
+  await native.join()
+  const queues = ['broker-a', 'broker-b'].map((brokerName) => ({ brokerName, readQueues: QUEUES }))
+  broker.directory = async () => queues
+  await pass(started, 12_000)
+  // A heartbeat, and a further group of the same client.
+  await native.join()
+  const another = { ...sensor.consumers[0]!, group: 'another' }
+  await broker.clients.register({ ...sensor, consumers: [...sensor.consumers, another] })
+  t.deepEqual(await broker.clients.consumerIds('another'), ['sensor'])
+  await t.throwsAsync(broker.clients.register(overMqtt('second')), {
+    code: 'SUBSCRIPTION_CONFLICT',
+  })
+})
+
+test('the heartbeat of a member waits for no name server', async (t) => {
+  const started = await start(t, undefined)
+  const { broker } = started
+  await broker.clients.register(overMqtt('sensor'))
+  const native = await new Native(started, 'a').join()
+  broker.directory = () => new Promise(() => {})
+  await pass(started, 12_000)
+  await native.join()
+  await broker.clients.register(overMqtt('sensor'))
+  t.is((await broker.clients.consumerIds(GROUP)).length, 2)
+})
+
+test('what members subscribe to otherwise is refused without a name server', async (t) => {
+  const { broker } = await startAsking(t)
+  const refused = { code: 'SUBSCRIPTION_CONFLICT', message: /do not subscribe to 'bills'/ }
+  await t.throwsAsync(broker.groups.checkReceiving(GROUP, 'bills', EVERY_TAG), refused)
+})
