@@ -9,6 +9,17 @@ export function onAbort(signal: AbortSignal, end: () => void): () => void {
   return () => void ends.delete(end)
 }
 
+/** Rejects with the signal's reason when that comes first. */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason)
+    if (signal.aborted) abort()
+    const stop = signal.aborted ? () => {} : onAbort(signal, abort)
+    promise.finally(stop).then(resolve, reject)
+  })
+}
+
 function watched(signal: AbortSignal): Set<() => void> {
   const ends = new Set<() => void>()
   waits.set(signal, ends)

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import test from 'ava'
 import { connect as connectClient } from '../src/client/index.ts'
 import { systemClock } from '../src/clock.ts'
@@ -23,6 +23,23 @@ async function canConnect(port: number, host = '127.0.0.1'): Promise<boolean> {
     socket.destroy()
   }
 }
+
+test('a server that waits for a name server that does not answer can be stopped', async (t) => {
+  const stop = new AbortController()
+  const silent = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => stop.abort())
+    t.teardown(() => socket.destroy())
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => silent.close())
+  await once(silent, 'listening')
+  const { port } = silent.address() as AddressInfo
+  const started = startServer(t, {
+    config: { broker: { nameServers: [`127.0.0.1:${port}`] } },
+    signal: stop.signal,
+  })
+  t.is(await started.catch((error: unknown) => error), stop.signal.reason)
+})
 
 test('one process listens for every front-end, and closing frees every port', async (t) => {
   // Where no other test listens, so that a port that was freed stays free.

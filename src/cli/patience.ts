@@ -1,6 +1,6 @@
 // How long a peer that owes an answer may say nothing: one that went silent with its connection
 // open would hold a command for ever.
-import { unlessAborted } from '../client/calls/abort.ts'
+import { unlessAborted } from '../abort.ts'
 import { BrokerError } from '../errors.ts'
 import { durationMs } from './words.ts'
 

@@ -1,12 +1,12 @@
 // The client: one entry to producing, consuming, reading and administration over RocketMQ's
 // protocol. Owns what the parts share, and closes them in order.
 import { setMaxListeners } from 'node:events'
+import { unlessAborted } from '../abort.ts'
 import { holdProcess, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { checkTopicName } from '../model/names.ts'
 import { REQUEST } from '../remoting/codes.ts'
 import { Admin } from './admin/admin.ts'
-import { unlessAborted } from './calls/abort.ts'
 import type { CallOptions } from './calls/calls.ts'
 import { checkKind, checkNames, KIND, type Kind } from './calls/option-names.ts'
 import type { OutgoingMessage } from './calls/outgoing.ts'

@@ -1,5 +1,6 @@
 // The master in a server whose role is configured: what its acknowledgements wait for, and what
 // operators see of its slaves.
+import { unlessAborted } from '../abort.ts'
 import { BrokerError } from '../errors.ts'
 import { firstListener } from '../listeners.ts'
 import type { ReplicationControl } from '../port/gateway.ts'
@@ -14,7 +15,7 @@ export async function composeReplication(
   composition: Composition,
   store: MessageStore,
 ): Promise<ReplicationControl | undefined> {
-  const { config, log, clock, parts, numbers, listeners } = composition
+  const { config, log, clock, parts, numbers, listeners, signal } = composition
   const { role } = config.broker
   const listener = firstListener(listeners, 'replication')
   if (listener === undefined) return undefined
@@ -33,7 +34,7 @@ export async function composeReplication(
     await slaves?.close()
   })
   // One that was promoted serves at once: its former master is gone, and other slaves may be.
-  if (role === 'SYNC_MASTER') await replicas.tailSettled()
+  if (role === 'SYNC_MASTER') await unlessAborted(replicas.tailSettled(), signal)
   return {
     status: () => ({
       ...{ isMaster: true, epoch: replication.epoch, syncedEnd: replication.syncedEnd },

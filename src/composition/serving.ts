@@ -1,4 +1,5 @@
 // A broker over an open store, for clients of all protocols.
+import { unlessAborted } from '../abort.ts'
 import { Accounts } from '../access/accounts.ts'
 import { type EmbeddedBroker, openBroker } from '../broker/broker.ts'
 import { isOpenToNetwork } from '../exposure.ts'
@@ -79,6 +80,6 @@ async function serveOver(
   // Telling the name servers brings native clients here: the last step of a start.
   parts.add('registrar', () => routes.close())
   const started = routes.start()
-  if (!isElected) await started
+  if (!isElected) await unlessAborted(started, composition.signal)
   return context
 }

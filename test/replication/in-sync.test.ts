@@ -154,6 +154,25 @@ test('a SYNC_MASTER serves no client before a slave has what was left in its log
   t.true(isServing)
 })
 
+test('a SYNC_MASTER that waits for its slaves can be stopped', async (t) => {
+  const before = await startMaster(t, ASYNC)
+  await before.store.append(one('a'))
+  await before.close()
+  const stop = new AbortController()
+  const log = new LogLines()
+  const started = startServer(t, {
+    ...{ log, signal: stop.signal },
+    config: {
+      dataDir: before.directory,
+      broker: { role: 'SYNC_MASTER' },
+      replication: { enabled: true, port: 0, slaveTimeoutMs: 600_000 },
+    },
+  })
+  await eventually(async () => log.events().includes('replication.tail'))
+  stop.abort()
+  t.is(await started.catch((error: unknown) => error), stop.signal.reason)
+})
+
 test('a slave that has all is asked so often that it stays in sync', async (t) => {
   const master = await startMaster(t, { replicas: { isSync: false, slaveBehindMsMax: 600 } })
   const link = await slaveOf(t, master)

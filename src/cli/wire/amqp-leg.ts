@@ -1,7 +1,8 @@
 // pub and sub over AMQP 1.0, through rhea. The tag is the subject, the ordering key the group id,
 // keys and properties are application properties; a message is settled after it was shown.
 import rhea, { type Connection, type Delivery, type EventContext, type Message } from 'rhea'
-import { abortController, unlessAborted } from '../../client/calls/abort.ts'
+import { unlessAborted } from '../../abort.ts'
+import { abortController } from '../../client/calls/abort.ts'
 import { Mailbox } from '../../client/calls/mailbox.ts'
 import { BrokerError } from '../../errors.ts'
 import { splitAddress } from '../../model/host.ts'

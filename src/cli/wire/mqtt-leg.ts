@@ -1,7 +1,8 @@
 // pub and sub over MQTT 5, through mqtt.js. Level one of an MQTT topic is the topic, level two the
 // tag; keys and the ordering key travel as user properties.
 import type { IPublishPacket, MqttClient } from 'mqtt'
-import { abortController, unlessAborted } from '../../client/calls/abort.ts'
+import { unlessAborted } from '../../abort.ts'
+import { abortController } from '../../client/calls/abort.ts'
 import { Mailbox } from '../../client/calls/mailbox.ts'
 import { BrokerError } from '../../errors.ts'
 import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../../settings.ts'

@@ -1,6 +1,7 @@
 // Waits that an AbortSignal or a time limit ends: the caller stops waiting, the work it shares goes
 // on.
 import { setMaxListeners } from 'node:events'
+import { unlessAborted } from '../../abort.ts'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { CallOptions } from './calls.ts'
@@ -13,15 +14,6 @@ export function abortController(): AbortController {
   const controller = new AbortController()
   setMaxListeners(0, controller.signal)
   return controller
-}
-
-/** Rejects with the signal's reason when that comes first. */
-export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  return new Promise((resolve, reject) => {
-    const stop = onAbort(signal, reject)
-    promise.finally(stop).then(resolve, reject)
-  })
 }
 
 /** Runs when the signal is aborted, at once when it is already. Returns how to call it off. */

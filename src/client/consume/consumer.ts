@@ -1,9 +1,10 @@
 // Runs a handler for every message of a group: returning settles it, throwing hands it back for
 // later. Messages with one ordering key are handled one after the other.
 import { randomUUID } from 'node:crypto'
+import { unlessAborted } from '../../abort.ts'
 import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import { abortController, unlessAborted } from '../calls/abort.ts'
+import { abortController } from '../calls/abort.ts'
 import { BackOff } from '../calls/back-off.ts'
 import { begunEntry, endedEntry, type TraceSink } from '../calls/trace-entry.ts'
 import type { Delivery } from './delivery.ts'

@@ -1,5 +1,6 @@
 // Sends: chooses the queue, waits for the broker's acceptance, tries again elsewhere while there is
 // time. A message that was sent twice because an answer was lost has one messageId in both copies.
+import { unlessAborted } from '../../abort.ts'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
@@ -9,7 +10,6 @@ import { findProperty, PROPERTY } from '../../model/properties.ts'
 import { BATCH_MESSAGES_MAX } from '../../remoting/batch-body.ts'
 import type { RemotingConnection } from '../../remoting/connection.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
-import { unlessAborted } from '../calls/abort.ts'
 import { timeLeft, withRetries } from '../calls/attempts.ts'
 import {
   type CallOptions,
