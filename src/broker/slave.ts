@@ -1,6 +1,7 @@
 // The broker over a passive store: it answers what reads, and refuses what would change anything,
 // in the words of Apache's slaves, after which producers try another broker.
 import { BrokerError } from '../errors.ts'
+import type { GroupDefinition } from '../model/group.ts'
 import type { NewMessage, PublishResult } from '../model/message.ts'
 import type { TopicDefinition } from '../model/topic.ts'
 import type { TransactionEnd } from '../model/transaction.ts'
@@ -64,8 +65,12 @@ class SlaveBroker extends EmbeddedBroker {
     this.permission = { ...permissionPort(parts), set: refuse }
     // What these keep while the store is read-only would hide what comes from the master.
     this.topics = { ...topicsPort(parts), put: refuse, ensure: this.#topic, delete: refuse }
-    // A group that is new here may read: it is made in memory, as Apache's slaves make it.
-    this.groups = { ...groupsPort(parts), put: refuse, delete: refuse }
+    // One that the master just made is in the log, and the tables may not have it yet.
+    const ensure = async (name: string): Promise<GroupDefinition> => {
+      if (parts.groups.find(name) === undefined) await this.#followed.look()
+      return parts.groups.ensure(name)
+    }
+    this.groups = { ...groupsPort(parts), put: refuse, ensure, delete: refuse }
     this.lightQueues = { ...lightQueuesPort(parts), ...REFUSED_BINDINGS }
     this.states = { ...statesPort(parts), ...REFUSED_STATES }
     this.transactions = {
@@ -87,6 +92,7 @@ class SlaveBroker extends EmbeddedBroker {
 
   /** Only masters make topics. */
   readonly #topic = async (name: string): Promise<TopicDefinition> => {
+    if ((await this.topics.get(name)) === undefined) await this.#followed.look()
     const topic = await this.topics.get(name)
     if (topic !== undefined) return topic
     throw new BrokerError('TOPIC_NOT_FOUND', `topic '${name}' is not on this slave`)

@@ -11,6 +11,7 @@ import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
 import type { Broker } from '../../src/port/broker.ts'
 import { newMessage, queueOf, topicOf } from '../support/broker.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { overridden } from '../support/overridden.ts'
 import { startMaster, startSlave } from '../support/store/master-and-slave.ts'
 import { eventually } from '../support/waiting.ts'
@@ -66,6 +67,23 @@ test('a slave takes over what changed, and does not look at what did not', async
   t.is((await broker.states.load('s7'))?.value.toString(), 'after')
   t.is(await broker.states.load('s8'), undefined)
   t.is((await broker.states.load('s9'))?.value.toString(), 'before')
+})
+
+test('topics and groups that a master just made are known to clients of its slave', async (t) => {
+  const master = await startMaster(t, { replicas: { isSync: false } })
+  const slave = await startSlave(t, master.address)
+  const clock = new FakeClock()
+  const parts = { clock, log: silentLogger, numbers: new Numbers() }
+  const options = { autoCreateGroups: false }
+  const broker = openSlaveBroker({ ...parts, store: slave.store, options })
+  t.teardown(() => broker.close())
+  const ofMaster = openBroker({ ...parts, store: master.store, options: {} })
+  t.teardown(() => ofMaster.close())
+  await ofMaster.topics.put(topicOf('orders', 1))
+  await ofMaster.groups.put(groupDefaults('billing'))
+  await slave.caughtUp(master)
+  t.is((await broker.topics.ensure('orders')).name, 'orders')
+  t.is((await broker.groups.ensure('billing')).name, 'billing')
 })
 
 test('of a slave that became the master no changes are gathered', async (t) => {
