@@ -63,6 +63,7 @@ testAll('natives of two brokers and clients of a gateway share a group', async (
         await two.ready()
       },
     ],
+    ['nothing', () => group.untilGiven(client, 'java two')],
     [
       'amqp-1 joins',
       async () => {

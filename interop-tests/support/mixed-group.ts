@@ -88,8 +88,8 @@ export class Group {
 
   /** Sends until this member is given something: it has queues. */
   async untilGiven(client: Client, member: string): Promise<void> {
-    const { bodies } = this.members.find(({ name }) => name === member)!
-    for (let round = 0; bodies.length === 0; round++) {
+    const found = this.members.find(({ name }) => name === member)!
+    for (let round = 0; found.bodies.length === 0; round++) {
       if (round > 60) throw new Error(`nothing came to ${member}; ${this.seen()}`)
       const messages = Array.from({ length: QUEUES }, (_, i) => `${member} ${round} ${i}`)
       this.probes += messages.length

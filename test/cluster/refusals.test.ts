@@ -31,7 +31,7 @@ async function cluster(t: ExecutionContext) {
   const gateway = () =>
     startServer(t, {
       role: 'gateway',
-      config: { cluster: { nameServers, publishTimeoutMs: 1_000 } },
+      config: { cluster: { nameServers, publishTimeoutMs: 3_000 } },
     })
   return { brokers, make, gateway }
 }
