@@ -22,12 +22,8 @@ const REFUSED: ReadonlyMap<string, RegExp> = new Map([
   ['consumers of one queue with selectors of their own', SELECTOR],
   ['a browser sees what was handed back', /NoSuchElementException/],
 ])
-/**
- * What is handed back comes after three seconds, and so perhaps behind what stood behind it; and of
- * batches that are popped at one time a later one may come first.
- */
+/** What is handed back comes after three seconds, and so perhaps behind what stood behind it. */
 const OUT_OF_ORDER: ReadonlySet<string> = new Set([
-  'a queue keeps the order of its sender',
   'consumers that close count nothing of what they did not look at',
   'messages that a transacted session received come again after a rollback',
   'a transacted session receives and sends',
