@@ -168,6 +168,28 @@ test('what has no key goes past a broker that is full, read-only or busy', async
   }
 })
 
+test('a broker that comes to a route whose only one is read-only takes what waits', async (t) => {
+  let names = ['a']
+  let routes = 0
+  const { lanes, results, add, pass } = opened(
+    async ({ brokerName }) => {
+      if (brokerName === 'a') throw new BrokerError('READ_ONLY', 'not now')
+    },
+    async () => {
+      routes++
+      return queuesOf(...names)
+    },
+  )
+  add('loose')
+  add('bound', { key: 'k' })
+  lanes.flush()
+  await pass(500)
+  t.deepEqual([routes, results.size], [1, 0])
+  names = ['b']
+  await pass(3_000)
+  for (const body of ['loose', 'bound']) t.deepEqual(codeOf(results.get(body)), ['stored'], body)
+})
+
 test('what waits behind others of its queue is refused in time too', async (t) => {
   const { clock, lanes, results, add, pass } = opened(
     async () => {

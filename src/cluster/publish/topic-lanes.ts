@@ -12,7 +12,10 @@ import { type Parcel, refuse } from './parcel.ts'
 
 /** So many that wait are worth another request beside those on their way. */
 const FILLED = 16
-/** A broker that did not answer is left alone so long by what may go elsewhere. */
+/**
+ * A broker that did not answer is left alone so long by what may go elsewhere, and a route is not
+ * asked for again for what a broker that did answer refuses.
+ */
 const AVOIDED_MS = 1000
 const ROUTE_FRESH_MS = 30_000
 const PAUSE_MS = 100
@@ -57,6 +60,10 @@ export class TopicLanes {
     return waiting.some((parcels) => parcels.some(mayCreate))
   }
 
+  get #isRoutedLately(): boolean {
+    return this.#parts.clock.monotonic() - this.#routedMs < AVOIDED_MS
+  }
+
   get isIdle(): boolean {
     const waiting = this.#unassigned.length + this.#loose.length
     return !this.#isRouting && waiting === 0 && this.#lanes.every((lane) => lane.isEmpty)
@@ -91,7 +98,7 @@ export class TopicLanes {
       return
     }
     // Its broker may have come back since.
-    if (this.#parts.clock.monotonic() - this.#routedMs >= AVOIDED_MS) {
+    if (!this.#isRoutedLately) {
       this.#unassigned.push(parcel)
       this.#reconsider()
       return
@@ -218,10 +225,10 @@ export class TopicLanes {
 
   #onFailed({ queue }: Lane, error: BrokerError): void {
     const { code, retryable } = error
-    const isBusy = code === 'BUSY' || code === 'READ_ONLY'
-    if (retryable ? !isBusy : ROUTE_ERRORS.has(code)) {
-      this.#reconsider()
-    }
+    // A broker tells the name servers that it takes no messages, and others may have come to them.
+    const isTold = code === 'READ_ONLY' && !this.#isRoutedLately
+    const isUnknown = code !== 'READ_ONLY' && code !== 'BUSY'
+    if (retryable ? isTold || isUnknown : ROUTE_ERRORS.has(code)) this.#reconsider()
     if (!retryable) return
     this.#failedMs.set(queue.brokerName, this.#parts.clock.monotonic())
     this.#loose = this.#refused(this.#loose, error, () => false)
