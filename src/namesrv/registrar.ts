@@ -52,6 +52,11 @@ export interface RegistrarOptions {
 const PERIOD_MS = 30_000
 const TIMEOUT_MS = 24_000
 const RETRY_MS_MIN = 500
+/**
+ * One that cannot be reached may be back at any time, and until it is told its routes lack this
+ * broker: clients then leave its queues alone.
+ */
+const AWAY_RETRY_MS_MAX = 2_000
 /** A name server that does not answer holds up no stop: it forgets the broker by itself. */
 const FAREWELL_MS = 500
 /**
@@ -376,7 +381,10 @@ class Target {
     } else {
       log.debug(fields, 'still cannot register')
     }
-    const waitMs = Math.min(RETRY_MS_MIN * 2 ** this.#failures, this.#options.periodMs)
+    const { periodMs } = this.#options
+    const isAway = error.code === 'UNREACHABLE'
+    const mostMs = isAway ? Math.min(AWAY_RETRY_MS_MAX, periodMs) : periodMs
+    const waitMs = Math.min(RETRY_MS_MIN * 2 ** this.#failures, mostMs)
     this.#failures++
     this.#retry?.cancel()
     if (!this.#isClosed) this.#retry = clock.after(waitMs, () => void this.register())

@@ -316,6 +316,25 @@ test('a restarted name server is told again at once, not after a period', async 
   t.pass()
 })
 
+test('a name server that was away for long is told within two seconds when it is back', async (t) => {
+  const away = await startNameServer(t)
+  await away.close()
+  const clock = new FakeClock()
+  let failures = 0
+  const failed = (): void => void failures++
+  const log = { ...silentLogger, warn: failed, debug: failed }
+  await registrar(t, new Topics(), { nameServers: [away.address], clock, log }).start()
+  for (let rounds = 1; rounds <= 8; rounds++) {
+    t.is(failures, rounds)
+    clock.advance(30_000)
+    await until(() => failures > rounds)
+  }
+  const back = await startNameServer(t, { port: away.port })
+  clock.advance(2_000)
+  await until(() => [...back.nameServer.routes.topics()].length === 2)
+  t.is(failures, 9)
+})
+
 test('heartbeats keep the broker registered beyond its expiry', async (t) => {
   const clock = new FakeClock()
   const { address, nameServer } = await startNameServer(t, { clock, idleMs: 1e9 })
