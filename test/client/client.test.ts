@@ -89,6 +89,24 @@ test('a broker in the place of a name server is called what it is, and the next 
   t.is((await mq.admin.brokers()).length, 1)
 })
 
+test('what is read right behind the first send to a topic waits until its route is known', async (t) => {
+  const { fake, mq } = await pair(t, {}, { topics: ['TBW102'] })
+  const routeOf = (topic: string): number =>
+    fake.requests.filter(({ code, fields }) => {
+      return code === REQUEST.getRoute && fields.get('topic') === topic
+    }).length
+  fake.intercept(REQUEST.popMessage, () => ({ code: RESPONSE.pullNotFound }))
+  fake.intercept(REQUEST.getRoute, () => {
+    if (routeOf('New') === 4) fake.addTopic('New')
+    return undefined
+  })
+  await t.throwsAsync(mq.pop({ group: 'g', topic: 'New' }), { code: 'TOPIC_NOT_FOUND' })
+  await mq.send({ topic: 'New', body: 'x' })
+  t.is(routeOf('New'), 2)
+  t.deepEqual(await mq.pop({ group: 'g', topic: 'New' }), [])
+  t.is(routeOf('New'), 4)
+})
+
 test('after close every call is refused, and a second close is the first', async (t) => {
   const fake = await startFakeRocketmq(t)
   const mq = await connect({ nameServers: fake.address })

@@ -115,6 +115,50 @@ test('a topic that lacks a broker is asked for soon, until the broker is back or
   t.is(asked, before)
 })
 
+test('a broker that is missing when another denies a topic is looked for soon', async (t) => {
+  const clock = new FakeClock()
+  let route = routeOfBrokers('broker-a', 'broker-b')
+  const routes = routesOver({ ...directory(1), route: async () => route }, clock)
+  const count = async (): Promise<number> => (await routes.queues('T')).readable.length
+  t.is(await count(), 2)
+  routes.deny('T')
+  route = routeOfBrokers('broker-a')
+  t.is(await count(), 1)
+  t.true(routes.isPartial('T'))
+  route = routeOfBrokers('broker-a', 'broker-b')
+  await clock.advanceAsync(2_000)
+  t.is(await count(), 2)
+})
+
+test('a topic that a broker denies and no name server knows does not exist', async (t) => {
+  const clock = new FakeClock()
+  let route: TopicRoute | undefined = ROUTE
+  const routes = routesOver({ ...directory(1), route: async () => route }, clock)
+  await routes.queues('T')
+  route = undefined
+  routes.deny('T')
+  await t.throwsAsync(routes.queues('T'), { code: 'TOPIC_NOT_FOUND' })
+})
+
+test('a topic that was just sent to is waited for, two seconds at most', async (t) => {
+  const clock = new FakeClock()
+  const names = directory(4)
+  const routes = routesOver(names, clock)
+  routes.made('T')
+  t.is((await passing(clock, routes.queues('T'))).readable.length, 1)
+  t.is(names.asked(), 4)
+  const never = routesOver(directory(Number.MAX_SAFE_INTEGER), clock)
+  never.made('T')
+  const beganMs = clock.monotonic()
+  await t.throwsAsync(passing(clock, never.queues('T')), {
+    code: 'NO_ROUTE',
+    message: /'T' is created, but the name servers/,
+  })
+  t.true(clock.monotonic() - beganMs <= 2_010)
+  await clock.advanceAsync(2_000)
+  await t.throwsAsync(never.queues('T'), { code: 'TOPIC_NOT_FOUND' })
+})
+
 test('the queues in which a send would create the topic are not taken for its own', async (t) => {
   const clock = new FakeClock()
   const names = directory(4, TEMPLATE)

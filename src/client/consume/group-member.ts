@@ -146,7 +146,7 @@ export class GroupMember implements ReaderOwner {
   failed(error: BrokerError, queue?: QueueRef, retryMs?: number): void {
     const { routes, status } = this.#context
     if (queue === undefined || !isConnectionFailure(error)) {
-      if (queue !== undefined && ROUTE_ERRORS.has(error.code)) routes.forget(queue.topic)
+      if (queue !== undefined && ROUTE_ERRORS.has(error.code)) routes.deny(queue.topic)
       status.emit({ type: 'error', error })
       return
     }
@@ -265,7 +265,7 @@ export class GroupMember implements ReaderOwner {
       const error = BrokerError.from(thrown)
       if (FINAL.has(error.code)) throw error
       // A name server may know a topic for longer than its broker does.
-      if (ROUTE_ERRORS.has(error.code)) this.#context.routes.forget(topic)
+      if (ROUTE_ERRORS.has(error.code)) this.#context.routes.deny(topic)
       if (error.code === 'TOPIC_NOT_FOUND') {
         this.#assignment.missing(topic)
         await this.#become(topic, filter, [], [])

@@ -261,6 +261,7 @@ export class Producer {
         const request = { producerGroup: this.#options.group, queue, bornTimestamp, messages }
         const timeoutMs = Math.min(leftMs(), ATTEMPT_MS)
         const answer = await sendMessages(connection, request, { timeoutMs, signal })
+        this.#routes.made(first.topic)
         const results = resultsOf(messages, queue, answer)
         this.#trace(messages, results, { broker: connection.address, bornTimestamp })
         return results
@@ -273,7 +274,7 @@ export class Producer {
 
   /** Also after the last attempt: the next send is not to begin at a broker that is gone. */
   #doubtRoute(topic: string, { code, retryable }: BrokerError): void {
-    if (ROUTE_ERRORS.has(code)) this.#routes.forget(topic)
+    if (ROUTE_ERRORS.has(code)) this.#routes.deny(topic)
     else if (retryable) this.#routes.invalidate(topic)
   }
 

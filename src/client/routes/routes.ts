@@ -25,6 +25,8 @@ const MISSED_MS = 600_000
 const TOPICS_MAX = 10_000
 /** Until the name servers know a topic that a broker has made. */
 const KNOWN_MS_MAX = 10_000
+/** The same of a topic that a send of this client made: a broker tells of it at once. */
+const MADE_MS = 2_000
 /** Queues of a topic that the first send creates. */
 const AUTO_CREATE_QUEUES = 4
 /** Errors that show a cached route to be out of date. */
@@ -41,7 +43,8 @@ export interface Queues {
 }
 
 interface Known {
-  readonly queues: Queues
+  /** undefined: a broker has denied them. */
+  readonly queues: Queues | undefined
   readonly fetchedAt: number
   /** Then it is asked for again. */
   readonly untilMs: number
@@ -57,6 +60,8 @@ export class Routes {
   readonly #outages: Outages
   readonly #known = new Map<string, Known>()
   readonly #asking = new Map<string, Promise<Queues>>()
+  /** Topics that a send of this client made, and until when the name servers may not know them. */
+  readonly #made = new Map<string, number>()
   readonly #addresses = new Map<string, string>()
 
   constructor(directory: Directory, clock: Clock, outages: Outages) {
@@ -65,13 +70,33 @@ export class Routes {
     this.#outages = outages
   }
 
-  /** For reading. Rejects with TOPIC_NOT_FOUND, NO_ROUTE, UNREACHABLE. */
-  queues(topic: string, options: CallOptions = {}): Promise<Queues> {
-    const known = this.#known.get(topic)
-    if (known !== undefined && this.#clock.monotonic() < known.untilMs) {
-      return Promise.resolve(known.queues)
+  /**
+   * For reading: of a topic that this client has just sent to, once the name servers know it.
+   * Rejects with TOPIC_NOT_FOUND, NO_ROUTE, UNREACHABLE.
+   */
+  async queues(topic: string, options: CallOptions = {}): Promise<Queues> {
+    try {
+      return await this.#queues(topic, options)
+    } catch (error) {
+      const leftMs = (this.#made.get(topic) ?? 0) - this.#clock.monotonic()
+      if (leftMs <= 0 || !isMissing(error)) throw error
+      const { timeoutMs = leftMs, signal } = options
+      const limits = { clock: this.#clock, timeoutMs: Math.min(timeoutMs, leftMs), signal }
+      return withRetries(limits, async (left) => {
+        const asked = this.#queues(topic, { timeoutMs: left(), signal })
+        return asked.catch((error) => {
+          throw isMissing(error) ? notYetKnown(topic) : error
+        })
+      })
     }
-    return this.#refresh(topic, options)
+  }
+
+  /** A broker has taken a message to the topic, so that it exists. */
+  made(topic: string): void {
+    if (this.#known.get(topic)?.queues !== undefined) return
+    this.#made.delete(topic)
+    if (this.#made.size >= TOPICS_MAX) this.#made.delete(this.#made.keys().next().value!)
+    this.#made.set(topic, this.#clock.monotonic() + MADE_MS)
   }
 
   /** Does a broker lack that had queues of the topic a while ago? */
@@ -82,10 +107,10 @@ export class Routes {
   /** For writing: when the topic does not exist, the queues in which a send would create it. */
   async writableQueues(topic: string, options: CallOptions = {}): Promise<readonly QueueRef[]> {
     try {
-      const { writable } = await this.queues(topic, options)
+      const { writable } = await this.#queues(topic, options)
       if (writable.length > 0) return writable
     } catch (error) {
-      if (!(error instanceof BrokerError) || error.code !== 'TOPIC_NOT_FOUND') throw error
+      if (!isMissing(error)) throw error
       const template = await this.#directory.route(AUTO_CREATE_TOPIC, options)
       if (template === undefined) throw error
       this.#learnBrokers(template)
@@ -108,11 +133,7 @@ export class Routes {
       const found = await this.#refresh(topic, { timeoutMs: leftMs(), signal }).catch(unlessMissing)
       if (Math.max(found.readable.length, found.writable.length) === queues) return
       this.forget(topic)
-      throw new BrokerError(
-        'NO_ROUTE',
-        `the topic '${topic}' is created, but the name servers do not know it yet`,
-        { retryable: true },
-      )
+      throw notYetKnown(topic)
     })
   }
 
@@ -132,8 +153,21 @@ export class Routes {
     if (known !== undefined) this.#known.set(topic, { ...known, untilMs: Number.NEGATIVE_INFINITY })
   }
 
+  /**
+   * A broker denies it: its queues are not used again until it is asked for. That is no reason to
+   * expect fewer brokers to have it.
+   */
+  deny(topic: string): void {
+    const known = this.#known.get(topic)
+    if (known === undefined) return
+    const untilMs = Number.NEGATIVE_INFINITY
+    this.#known.set(topic, { ...known, queues: undefined, untilMs })
+  }
+
+  /** It is deleted, or about to be made. */
   forget(topic: string): void {
     this.#known.delete(topic)
+    this.#made.delete(topic)
   }
 
   /** The master's. @throws BrokerError NO_ROUTE */
@@ -145,6 +179,14 @@ export class Routes {
       })
     }
     return address
+  }
+
+  #queues(topic: string, options: CallOptions): Promise<Queues> {
+    const known = this.#known.get(topic)
+    if (known?.queues !== undefined && this.#clock.monotonic() < known.untilMs) {
+      return Promise.resolve(known.queues)
+    }
+    return this.#refresh(topic, options)
   }
 
   /** One request for all callers that wait; a caller that gives up leaves it to the others. */
@@ -163,12 +205,12 @@ export class Routes {
     try {
       route = await this.#directory.route(topic, {})
     } catch (error) {
-      if (known === undefined || !isConnectionFailure(error)) throw error
+      if (known?.queues === undefined || !isConnectionFailure(error)) throw error
       const untilMs = this.#clock.monotonic() + UNANSWERED_MS
       this.#known.set(topic, { ...known, untilMs })
       return known.queues
     }
-    if (route === undefined) throw await this.#missing(topic, known !== undefined)
+    if (route === undefined) throw await this.#missing(topic, known?.queues !== undefined)
     this.#learnBrokers(route)
     const queues = {
       readable: queuesOf(topic, route, PERM_READ),
@@ -179,6 +221,7 @@ export class Routes {
     }
     if (this.#known.size >= TOPICS_MAX) this.#known.delete(this.#known.keys().next().value!)
     this.#known.set(topic, { queues, ...this.#told(queues, known) })
+    this.#made.delete(topic)
     return queues
   }
 
@@ -235,9 +278,19 @@ export class Routes {
 const NO_QUEUES: Queues = { readable: [], writable: [] }
 
 function unlessMissing(error: unknown): Queues {
-  if (error instanceof BrokerError && error.code === 'TOPIC_NOT_FOUND') return NO_QUEUES
+  if (isMissing(error)) return NO_QUEUES
   throw error
 }
+
+const isMissing = (error: unknown): boolean =>
+  error instanceof BrokerError && error.code === 'TOPIC_NOT_FOUND'
+
+const notYetKnown = (topic: string): BrokerError =>
+  new BrokerError(
+    'NO_ROUTE',
+    `the topic '${topic}' is created, but the name servers do not know it yet`,
+    { retryable: true },
+  )
 
 function queuesOf(topic: string, route: TopicRoute, perm: number, most?: number): QueueRef[] {
   const masters = new Set(

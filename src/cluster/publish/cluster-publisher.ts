@@ -176,7 +176,7 @@ export class ClusterPublisher {
       return receipts
     } catch (thrown) {
       const error = BrokerError.from(thrown)
-      if (ROUTE_ERRORS.has(error.code)) links.routes.forget(queue.topic)
+      if (ROUTE_ERRORS.has(error.code)) links.routes.deny(queue.topic)
       throw error
     }
   }
