@@ -53,6 +53,19 @@ const PROBES: Readonly<Record<string, Probe>> = {
   'a send to `%LMQ%` and a name': sendingTo('%LMQ%compat'),
   'a message without a body': async (peer) =>
     code(await send(peer.broker, { topic: await peer.topic(), body: Buffer.alloc(0) })),
+  'recall of a delayed message': async (peer) => {
+    const topic = await peer.topic()
+    const properties = { TIMER_DELAY_SEC: '60' }
+    const { fields } = await send(peer.broker, { topic, properties })
+    const recallHandle = fields.get('recallHandle') ?? ''
+    const answer = await peer.ask(370, { producerGroup: 'PG', topic, recallHandle })
+    return answer.code === 0 ? 'on' : [code(answer), recallHandle && 'answered with a handle']
+  },
+  'a handle for a message delayed by a level': async (peer) => {
+    const topic = await peer.topic()
+    const { fields } = await send(peer.broker, { topic, properties: { DELAY: '18' } })
+    return fields.has('recallHandle') ? 'given' : 'none'
+  },
   'a delay level that is no number': async (peer) =>
     code(await send(peer.broker, { topic: await peer.topic(), properties: { DELAY: '3x' } })),
   'a batch of more than 4 MiB': async (peer) => {
@@ -125,6 +138,31 @@ const PROBES: Readonly<Record<string, Probe>> = {
     const sql = { subscription: 'a = 1', expressionType: 'SQL92' }
     const answer = await peer.pull(topic, await peer.group(), sql)
     return answer.code === 1 ? code(answer) : 'on'
+  },
+  '`INNER_MULTI_DISPATCH` and `%LMQ%`': async (peer) => {
+    const topic = await peer.topic()
+    const queue = `%LMQ%${topic}`
+    const i = `INNER_MULTI_DISPATCH\u0001${queue}\u0002`
+    await peer.sent(topic, 1, { i })
+    const { body } = await peer.pull(topic, await peer.group())
+    const [record] = recordsOf(body)
+    if (!record!.propertyBytes.includes(i)) return 'the property is gone'
+    const answer = await peer.pull(queue, await peer.group())
+    return answer.code === 0 ? 'on' : answer.code === 17 ? 'off' : code(answer)
+  },
+  'POP_LITE_MESSAGE, LITE_SUBSCRIPTION_CTL': async (peer) => {
+    const topic = await peer.topic({ attributes: '+message.type=LITE' })
+    const group = peer.name('G_lite')
+    await peer.putGroup(group, { attributes: { '+lite.bind.topic': topic } })
+    const liteTopicSet = ['L1']
+    const subscription = { action: 'COMPLETE_ADD', clientId: 'c', group, topic, version: 1 }
+    const subscriptionSet = [{ ...subscription, liteTopicSet }]
+    const asked = { clientId: 'c', consumerGroup: group, topic, maxMsgNum: 1 }
+    const times = { invisibleTime: 10_000, pollTime: 0, bornTime: Date.now() }
+    return [
+      code(await peer.ask(200_070, { ...asked, ...times })),
+      code(await peer.ask(200_071, {}, { subscriptionSet })),
+    ]
   },
   "a commit beyond the queue's end": async (peer) => {
     const [topic, group] = [await peer.topic(), await peer.group()]

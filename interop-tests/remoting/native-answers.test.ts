@@ -1,22 +1,17 @@
 // Plain requests at the edges of what there is, asked of Apache RocketMQ 5.5.0 and of our server: the same code and
 // offset, but for what is named here.
-import test from 'ava'
 import { recordsOf } from '../../src/model/record.ts'
 import type { Command } from '../../src/remoting/command.ts'
 import { heartbeat, send } from '../../test/support/native/native-front-end.ts'
 import { decodeMessages } from '../../test/support/native/wire-message.ts'
-import { spawnServer } from '../../test/support/server.ts'
 import { eventually } from '../../test/support/waiting.ts'
-import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
-import { Peer } from '../support/compatibility-peer.ts'
-import { needing } from '../support/needing.ts'
-
-const missing = await apacheRocketmqMissing()
-const testBoth = needing('plain requests beside Apache RocketMQ', missing)
-
-/** What is asked, and what is answered. */
-type Answers = Map<string, string>
-type Probe = (peer: Peer, answers: Answers) => Promise<void>
+import {
+  type Answers,
+  besideApache,
+  type Differences,
+  type Probe,
+} from '../support/beside-apache.ts'
+import type { Peer } from '../support/compatibility-peer.ts'
 
 const said = ({ code, fields }: Command): string => {
   const offset = fields.get('nextBeginOffset') ?? fields.get('offset')
@@ -280,42 +275,13 @@ const PROBES: Readonly<Record<string, Probe>> = {
   'messages that are sent back': retries,
 }
 
-/** Apache's answer, and ours; docs/reference/compatibility.md says why. */
-const DIFFERENCES: Readonly<Record<string, readonly [theirs: string, ours: string]>> = {
+const DIFFERENCES: Differences = {
   'the offset in an empty queue': ['22', '0 0'],
   'the offset in the queue made again': ['22', '0 0'],
   'the end of a queue of a deleted topic': ['0 0', '17'],
 }
 
-let theirs: Peer
-let ours: Peer
-const leftovers: (() => unknown)[] = []
-
-test.before(async (t) => {
-  t.timeout(400_000)
-  if (missing !== undefined) return
-  const apache = await startApacheRocketmq()
-  leftovers.unshift(() => apache.stop())
-  const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
-  const server = await spawnServer(later)
-  theirs = await Peer.connect(apache.broker, apache.nameServer)
-  ours = await Peer.connect(server.address('remoting'), server.address('nameServer'))
+await besideApache('plain requests beside Apache RocketMQ', {
+  probes: PROBES,
+  differences: DIFFERENCES,
 })
-test.after.always(async () => {
-  for (const peer of [theirs, ours]) peer?.[Symbol.dispose]()
-  for (const end of leftovers) await end()
-})
-
-for (const [name, probe] of Object.entries(PROBES)) {
-  testBoth(`${name} are answered as by Apache`, async (t) => {
-    t.timeout(120_000)
-    const [expected, answers] = [new Map<string, string>(), new Map<string, string>()]
-    await probe(theirs, expected)
-    await probe(ours, answers)
-    t.deepEqual([...answers.keys()], [...expected.keys()])
-    for (const [what, answer] of answers) {
-      const said = expected.get(what)!
-      t.deepEqual([said, answer], [...(DIFFERENCES[what] ?? [said, said])], what)
-    }
-  })
-}

@@ -51,7 +51,7 @@ export interface ApacheCluster extends AsyncDisposable {
 /** Why this machine cannot run it, or undefined when it can. */
 export const apacheRocketmqMissing = mavenMissing
 
-interface ApacheSettings {
+export interface ApacheSettings {
   readonly broker?: Readonly<Record<string, string>>
   /** Of brokers with id 0; default ASYNC_MASTER. */
   readonly masterRole?: 'ASYNC_MASTER' | 'SYNC_MASTER'
