@@ -105,6 +105,17 @@ test('a busy broker is asked again, one that refuses is not', async (t) => {
   t.is(sends(fake).length, 4)
 })
 
+test('what one read-only broker refuses is sent again, as to a full one', async (t) => {
+  const { fake, mq } = await pair(t)
+  let forbidden = 2
+  const remark = 'the broker[127.0.0.1] sending message is forbidden'
+  fake.intercept(REQUEST.sendMessageV2, () =>
+    forbidden-- > 0 ? { code: RESPONSE.noPermission, remark } : undefined,
+  )
+  await mq.send({ topic: 'T', body: 'x' })
+  t.is(sends(fake).length, 3)
+})
+
 test('a message whose flush took long counts as accepted: it is stored', async (t) => {
   const { fake, mq } = await pair(t)
   fake.intercept(REQUEST.sendMessageV2, () => ({

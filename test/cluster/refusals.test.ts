@@ -58,6 +58,8 @@ for (const [driver, door] of DOORS) {
       await driver.connect(t, port(door)),
       await driver.connect(t, port(door)),
     ]
+    // The route is known, and stays as it was for a while.
+    t.is(await client.send('orders', 'before'), 'accepted')
     await brokers[0]!.permission.set(PERM_READ)
     for (let i = 0; i < 5; i++) t.is(await client.send('orders', `${i}`), 'accepted')
     await brokers[1]!.permission.set(PERM_READ)

@@ -10,11 +10,12 @@ interface Meaning {
   readonly fix?: string
 }
 
+const READ_ONLY: Meaning = { code: 'READ_ONLY' }
 const MEANINGS: ReadonlyMap<number, Meaning> = new Map<number, Meaning>([
   [RESPONSE.systemBusy, { code: 'BUSY' }],
   [RESPONSE.requestCodeNotSupported, { code: 'NOT_SUPPORTED' }],
   [RESPONSE.messageIllegal, { code: 'MESSAGE_INVALID' }],
-  [RESPONSE.serviceNotAvailable, { code: 'READ_ONLY' }],
+  [RESPONSE.serviceNotAvailable, READ_ONLY],
   [
     RESPONSE.noPermission,
     {
@@ -40,13 +41,21 @@ const MEANINGS: ReadonlyMap<number, Meaning> = new Map<number, Meaning>([
   [RESPONSE.goAway, { code: 'UNREACHABLE' }],
 ])
 
+/** Another broker may take the message: there is no fault of the topic or the user. */
+const IS_READ_ONLY = /^the broker\[.*\] sending message is forbidden/
+
 /** `asked` names the request, the resource and the address, for the message. */
 export function responseError(response: Command, asked: string): BrokerError {
-  const meaning = MEANINGS.get(response.code) ?? { code: 'INTERNAL' }
+  const meaning = meaningOf(response)
   const said = response.remark ?? `response code ${response.code} without a text`
   const fix = meaning.fix === undefined ? '' : ` (${meaning.fix})`
   const options = meaning.retryable === undefined ? {} : { retryable: meaning.retryable }
   return new BrokerError(meaning.code, `${asked} was refused: ${firstLine(said)}${fix}`, options)
+}
+
+function meaningOf({ code, remark }: Command): Meaning {
+  const isReadOnly = code === RESPONSE.noPermission && IS_READ_ONLY.test(remark ?? '')
+  return (isReadOnly ? READ_ONLY : MEANINGS.get(code)) ?? { code: 'INTERNAL' }
 }
 
 /** A Java broker appends stack traces and links. */

@@ -169,7 +169,7 @@ export class StateQueue {
     ])
     if (!(result instanceof BrokerError)) return result!
     if (AWAY.has(result.code)) throw away(this.queue, result)
-    throw result.code === 'PERMISSION_DENIED' ? closed(this.queue, result) : result
+    throw CLOSED.has(result.code) ? closed(this.queue, result) : result
   }
 
   async #follow(): Promise<void> {
@@ -324,6 +324,9 @@ const SKIPPED_MAX = 10
 
 /** What a send says where the queue's master is in no route. */
 const AWAY: ReadonlySet<ErrorCode> = new Set(['QUEUE_NOT_FOUND', 'NO_ROUTE', 'TOPIC_NOT_FOUND'])
+
+/** Its broker is read-only, is full, or lets no gateway write; it keeps nothing for later. */
+const CLOSED: ReadonlySet<ErrorCode> = new Set(['PERMISSION_DENIED', 'READ_ONLY'])
 
 const away = ({ brokerName }: QueueRef, cause: BrokerError): BrokerError =>
   new BrokerError('UNREACHABLE', `the broker '${brokerName}', which keeps this state, is away`, {
