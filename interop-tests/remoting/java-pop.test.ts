@@ -19,6 +19,13 @@ test.before(async (t) => {
   if (missing !== undefined) return
   const server = await spawnServer({ teardown: (end) => void leftovers.unshift(end) })
   nameServers.set('our broker', server.address('nameServer'))
+  const first = await spawnServer({ teardown: (end) => void leftovers.unshift(end) })
+  const broker = { name: 'broker-b', nameServers: [first.address('nameServer')] }
+  await spawnServer(
+    { teardown: (end) => void leftovers.unshift(end) },
+    { role: 'broker', config: { broker } },
+  )
+  nameServers.set('two of our brokers', first.address('nameServer'))
   const apache = await startApacheRocketmq()
   leftovers.unshift(() => apache.stop())
   nameServers.set("Apache's broker", apache.nameServer)
@@ -32,7 +39,7 @@ const indexOf = (message: Got): number => Number(message.properties['index'])
 const received = (...consumers: readonly ForeignClient[]): Got[] =>
   consumers.flatMap(({ got }) => got)
 
-for (const name of ['our broker', "Apache's broker"]) {
+for (const name of ['our broker', 'two of our brokers', "Apache's broker"]) {
   testJava(
     `two consumers in POP mode share a topic of ${name}, and what failed comes again`,
     async (t) => {

@@ -20,6 +20,12 @@ export interface TopicDefinition {
   readonly attributes?: Readonly<Record<string, string>>
 }
 
+/** How many queues of a topic a broker has to be read. */
+export interface BrokerQueues {
+  readonly brokerName: string
+  readonly readQueues: number
+}
+
 /** @throws PERMISSION_DENIED */
 export function checkReadable({ name, perm }: Pick<TopicDefinition, 'name' | 'perm'>): void {
   if ((perm & PERM_READ) === 0) throw unreadable(name)

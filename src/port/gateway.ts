@@ -7,6 +7,7 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Protocol } from '../model/client.ts'
 import type { ReplicationStatus } from '../model/status.ts'
+import type { BrokerQueues } from '../model/topic.ts'
 import type { Numbers } from '../numbers/numbers.ts'
 import type { Broker } from './broker.ts'
 
@@ -118,6 +119,11 @@ export interface Routes {
    * Settles when those that answer know every topic as it is now, or after a second. Never rejects.
    */
   told(): Promise<void>
+  /**
+   * Queues of the topic to be read, on each broker, as a name server tells; undefined: none does.
+   * Never rejects.
+   */
+  queuesOf(topic: string): Promise<readonly BrokerQueues[] | undefined>
 }
 
 /** A front-end: accepts sockets that the listener hands over, and lets them go in order. */

@@ -1,11 +1,7 @@
 // Which other brokers have queues of a topic: native members divide the queues of all of them, by
 // the list of members that one of them tells.
 import type { Clock } from '../../clock.ts'
-
-export interface BrokerQueues {
-  readonly brokerName: string
-  readonly readQueues: number
-}
+import type { BrokerQueues } from '../../model/topic.ts'
 
 /** As a name server tells; undefined: none does. Never rejects. */
 export type QueueDirectory = (topic: string) => Promise<readonly BrokerQueues[] | undefined>

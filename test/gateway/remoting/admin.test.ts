@@ -64,7 +64,9 @@ test('a topic is made, shown, changed and deleted', async (t) => {
 test('a request that makes or deletes a topic is answered when the name servers know', async (t) => {
   const releases: (() => void)[] = []
   const told = (): Promise<void> => new Promise((release) => releases.push(release))
-  const { connect } = await startFrontEnd(t, { routes: { told, isKnown: true } })
+  const { connect } = await startFrontEnd(t, {
+    routes: { told, isKnown: true, queuesOf: async () => undefined },
+  })
   const [one, other] = [await connect(), await connect()]
   const changes = [
     { code: 17, fields: fields({ ...made, ...rest }), after: 0 },

@@ -4,6 +4,7 @@
 import { BrokerError } from '../../../errors.ts'
 import { ANY_QUEUE, type QueueName } from '../../../model/message.ts'
 import { isRetryTopic } from '../../../model/names.ts'
+import type { GatewayContext } from '../../../port/gateway.ts'
 import { ALLOCATIONS } from '../../../remoting/allocation.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import {
@@ -60,7 +61,7 @@ async function queuesOf(
 ): Promise<readonly QueueName[] | undefined> {
   const { topics, clients } = context.broker
   if ((await topics.get(topic)) === undefined) return undefined
-  const queues = await topics.ranges(topic)
+  const queues = [...(await topics.ranges(topic)), ...(await queuesElsewhere(context, topic))]
   if (messageModel === 'BROADCASTING') return queues
   const memberIds = await clients.consumerIds(consumerGroup, clientId)
   const allocate = ALLOCATIONS.get(strategyName)
@@ -73,6 +74,18 @@ async function queuesOf(
   if (memberIds.length > queues.length) return [queues[at % queues.length]!]
   const shared = [...memberIds, ...memberIds].slice(at, at + share + 1)
   return shared.flatMap((id) => allocate(queues, memberIds, id))
+}
+
+/** Of the other brokers: a member asks one broker of the topic, and reads what that says. */
+async function queuesElsewhere(
+  { broker, routes }: GatewayContext,
+  topic: string,
+): Promise<QueueName[]> {
+  const told = (await routes?.queuesOf(topic)) ?? []
+  const others = told.filter(({ brokerName }) => brokerName !== broker.identity.brokerName)
+  return others.flatMap(({ brokerName, readQueues }) =>
+    Array.from({ length: readQueues }, (_, queueId) => ({ topic, brokerName, queueId })),
+  )
 }
 
 /** Every member pops every queue: one assignment for each broker. */
