@@ -13,6 +13,7 @@
 //   --connections 16       --in-flight 128 per connection (pull: one; pop: 4 POPs of --batch each)
 //   --body 100             bytes                              --batch 32   messages per pull
 //   --seconds 5            after --warmup 1                   --codec json|binary
+//   --count N              until so many messages are done, in at most --seconds
 //   --tls                  over TLS 1.3, whatever the certificate
 //   --pid P                the broker's process: its CPU time per message
 //   --json                 one line of JSON
@@ -44,6 +45,7 @@ const { values } = parseArgs({
     body: { type: 'string', default: '100' },
     batch: { type: 'string', default: '32' },
     seconds: { type: 'string', default: '5' },
+    count: { type: 'string' },
     warmup: { type: 'string', default: '1' },
     codec: { type: 'string', default: 'json' },
     sql: { type: 'boolean', default: false },
@@ -113,7 +115,9 @@ async function main(): Promise<void> {
   latency.reset()
   const before = total(loads)
   const startedMs = performance.now()
-  await pause(Math.min(Number(values.seconds), SECONDS_MAX) * 1000)
+  const untilMs = startedMs + Math.min(Number(values.seconds), SECONDS_MAX) * 1000
+  if (values.count === undefined) await pause(untilMs - startedMs)
+  else await done(loads, before + Number(values.count), untilMs)
   const seconds = (performance.now() - startedMs) / 1000
   const messages = total(loads) - before
   const used = cpu?.read()
@@ -138,6 +142,11 @@ function loadOf(mode: string, options: LoadOptions): Load {
   if (mode === 'transact') return new TransactLoad(options)
   if (mode === 'pop' || mode === 'pop-batch') return new PopLoad(options, mode === 'pop-batch')
   return new SendLoad(options)
+}
+
+/** Looked at often enough that few more than those are sent. */
+async function done(loads: readonly Load[], messages: number, untilMs: number): Promise<void> {
+  while (total(loads) < messages && performance.now() < untilMs) await pause(10)
 }
 
 const total = (loads: readonly Load[]): number =>

@@ -3,7 +3,7 @@
 // ones again, `TRIVET_SQL_CASES` so many.
 import fc from 'fast-check'
 import { BrokerError } from '../../src/errors.ts'
-import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
+import { isTrueOf } from '../../test/support/condition.ts'
 import { java, javaClientMissing } from '../support/java-client.ts'
 import { needing } from '../support/needing.ts'
 
@@ -123,7 +123,7 @@ const cases: fc.Arbitrary<Case> = fc
 /** 'true', or what is not; 'rest': refused for what follows a complete condition. */
 function ours({ expression, properties }: Case): string {
   try {
-    return String(parseSqlFilter(expression).matches((of) => properties[of]))
+    return String(isTrueOf(expression, properties))
   } catch (error) {
     if (!(error instanceof BrokerError)) throw error
     return error.message.endsWith('expected AND, OR or the end') ? 'rest' : 'refused'

@@ -1,10 +1,11 @@
 // What a reader selects of a topic: by tags, or by a SQL92 condition over properties.
 import { BrokerError } from '../errors.ts'
-import { PROPERTY } from './properties.ts'
+import { PROPERTY, VALUE_END, valueStart } from './properties.ts'
 import type { RecordView } from './record.ts'
 import { originalTopic } from './routing-name.ts'
-import type { PropertyLookup } from './sql92/expression.ts'
+import type { PropertyLookup, PropertyName } from './sql92/expression.ts'
 import { parseSqlFilter, type SqlFilter } from './sql92/sql-filter.ts'
+import { FEW_DIGITS } from './sql92/value.ts'
 import { parseTagFilter, type TagFilter, tagMatches, wantSameTags } from './tag-filter.ts'
 
 export { parseSelector } from './sql92/sql-filter.ts'
@@ -32,50 +33,77 @@ export const selectsAll = (filter: MessageFilter): boolean =>
 export const selects = (filter: MessageFilter, record: RecordView): boolean =>
   filter.kind === 'tags'
     ? filter.tags === undefined || tagMatches(filter, record.property(PROPERTY.tags))
-    : filter.matches(propertiesFor(filter, record))
+    : filter.matches(propertiesOf(record, filter))
 
 /** Names in one record, each of which is scanned for; of more all are decoded once. */
 const SCANS_MAX = 8
 
-function propertiesFor({ dialect, names }: SqlFilter, record: RecordView): PropertyLookup {
-  if (names > SCANS_MAX) {
-    const values = record.firstProperties()
-    const find: PropertyLookup = (name) => values.get(name)
-    return dialect === 'jms' ? (name) => jmsProperty(record, find, name) : find
-  }
-  lookups.start(record, dialect === 'jms')
-  return lookups.find
-}
-
-/** Looks each name of one record up once, however often a condition has it. */
-class Lookups {
+/**
+ * The properties of a record as a condition looks at them: each name is searched for once, however
+ * often the condition has it, and few digits become a number without a text.
+ */
+class RecordProperties implements PropertyLookup {
   #record: RecordView | undefined
   #isJms = false
-  #count = 0
-  readonly #names: string[] = []
-  readonly #values: (string | undefined)[] = []
+  #decoded: ReadonlyMap<string, string> | undefined
+  /** Of the record: what was found of a name is of this one where the serial beside it is. */
+  #serial = 0
+  readonly #texts: (string | undefined)[] = []
+  readonly #textsOf: number[] = []
+  readonly #digits: number[] = []
+  readonly #digitsOf: number[] = []
 
-  start(record: RecordView, isJms: boolean): void {
+  begin(record: RecordView, { dialect, names }: SqlFilter): void {
     this.#record = record
-    this.#isJms = isJms
-    this.#count = 0
+    this.#isJms = dialect === 'jms'
+    this.#decoded = names > SCANS_MAX ? record.firstProperties() : undefined
+    this.#serial++
   }
 
-  readonly #property: PropertyLookup = (name) => this.#record!.property(name)
-
-  readonly find: PropertyLookup = (name) => {
-    for (let i = 0; i < this.#count; i++) if (this.#names[i] === name) return this.#values[i]
-    const value = this.#isJms
-      ? jmsProperty(this.#record!, this.#property, name)
-      : this.#record!.property(name)
-    this.#names[this.#count] = name
-    this.#values[this.#count++] = value
-    return value
+  text({ text: name, index }: PropertyName): string | undefined {
+    if (this.#textsOf[index] !== this.#serial) {
+      const record = this.#record!
+      this.#texts[index] = this.#isJms ? jmsProperty(record, this.#find, name) : this.#find(name)
+      this.#textsOf[index] = this.#serial
+    }
+    return this.#texts[index]
   }
+
+  digits({ text: name, index }: PropertyName): number {
+    if (this.#isJms || this.#decoded !== undefined) return -1
+    if (this.#digitsOf[index] !== this.#serial) {
+      this.#digits[index] = digitsIn(this.#record!, name)
+      this.#digitsOf[index] = this.#serial
+    }
+    return this.#digits[index]!
+  }
+
+  readonly #find = (name: string): string | undefined =>
+    this.#decoded === undefined ? this.#record!.property(name) : this.#decoded.get(name)
+}
+
+/** As `fewDigits` of the value; -1 where there is none. */
+function digitsIn({ bytes, propertiesStart, propertiesEnd }: RecordView, name: string): number {
+  const start = valueStart(bytes, name, propertiesStart, propertiesEnd)
+  if (start === -1) return -1
+  let value = 0
+  let at = start
+  for (; at < propertiesEnd && bytes[at] !== VALUE_END; at++) {
+    const digit = bytes[at]! - 48
+    if (digit < 0 || digit > 9 || at - start === FEW_DIGITS) return -1
+    value = value * 10 + digit
+  }
+  return value
 }
 
 /** One for all, as a condition is evaluated at once and calls no other. */
-const lookups = new Lookups()
+const properties = new RecordProperties()
+
+/** For one evaluation of the condition. */
+function propertiesOf(record: RecordView, filter: SqlFilter): PropertyLookup {
+  properties.begin(record, filter)
+  return properties
+}
 
 export function wantTheSame(a: MessageFilter, b: MessageFilter): boolean {
   if (a.kind === 'tags' && b.kind === 'tags') return wantSameTags(a, b)
@@ -89,7 +117,10 @@ export const recordsInTimeOf = (records: number, filter: MessageFilter): number 
 
 // ---- names in a JMS selector; every other one is that of an application property
 
-type Find = (property: PropertyLookup, record: RecordView) => string | undefined
+/** The value of a property of a record. */
+type PropertyValue = (name: string) => string | undefined
+
+type Find = (property: PropertyValue, record: RecordView) => string | undefined
 
 const ofProperty =
   (name: string): Find =>
@@ -119,7 +150,7 @@ const HEADERS: ReadonlyMap<string, Find> = new Map<string, Find>([
 /** The value of a record by a name in a selector. */
 function jmsProperty(
   record: RecordView,
-  property: PropertyLookup,
+  property: PropertyValue,
   name: string,
 ): string | undefined {
   const header = HEADERS.get(name)
@@ -146,7 +177,7 @@ interface Header {
  * AMQP's header (3.2.1) in the wire form that the AMQP front-end keeps; durable for a message of
  * another protocol. A client may write that property too, so nothing in it is believed.
  */
-function headerOf(property: PropertyLookup): Header {
+function headerOf(property: PropertyValue): Header {
   const wire = property(PROPERTY.native)
   const bytes = wire === undefined ? undefined : Buffer.from(wire.slice(0, HEAD_CHARS), 'base64')
   if (bytes?.[0] !== MARK) return { durable: true, priority: PRIORITY_DEFAULT }

@@ -130,6 +130,16 @@ export const propertiesBytes = (draft: RecordDraft | RecordCopy): number =>
 /** Of the body of the record that starts there. */
 const bodyBytesAt = (bytes: Buffer, start: number): number => getI32(bytes, start + BODY_AT - 4)
 
+/** Where the body of the record that starts there ends, and the length of its topic begins. */
+export const bodyEndOf = (bytes: Buffer, start: number): number =>
+  start + BODY_AT + bodyBytesAt(bytes, start)
+
+/** Where the properties of the record start, if its body ends there. */
+export const propertiesStartOf = (bytes: Buffer, start: number, bodyEnd: number): number =>
+  getU32(bytes, start + 4) === RECORD_MAGIC_V2
+    ? bodyEnd + 4 + getU16(bytes, bodyEnd)
+    : bodyEnd + 3 + bytes[bodyEnd]!
+
 /**
  * Encodes at `target[at...]` and returns the record's size. Topic names are ASCII but for light
  * queues, which own no records.
@@ -244,11 +254,12 @@ export class RecordView {
   readonly bytes: Buffer
   readonly start: number
   /** Where its properties start; -1: not looked for yet. */
-  #propertiesAt = -1
+  #propertiesAt: number
 
-  constructor(bytes: Buffer, start = 0) {
+  constructor(bytes: Buffer, start = 0, propertiesStart = -1) {
     this.bytes = bytes
     this.start = start
+    this.#propertiesAt = propertiesStart
   }
 
   get size(): number {

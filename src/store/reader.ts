@@ -11,6 +11,7 @@ import { QuickReads } from './disk/quick-reads.ts'
 import type { CommitLog, TailPart } from './log/commit-log.ts'
 import { PAGE_CACHE_BYTES } from './log/log-reader.ts'
 import { DAMAGED_RECORDS } from './numbers.ts'
+import { RecordRun } from './record-run.ts'
 import { Chosen, EntryWalk, fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
 import type { Choose, ReadRequest, ReadResult } from './store.ts'
 import {
@@ -44,6 +45,8 @@ export class Reader {
   /** For spans: to read into fresh pages takes several times as long as into warm memory. */
   readonly #rooms: Buffer[] = []
   #roomsMade = 0
+  /** Filled and looked at within one call. */
+  readonly #run = new RecordRun()
   readonly #quick: QuickReads
   readonly #damaged: Counter
 
@@ -85,18 +88,21 @@ export class Reader {
   #chooseInTail(queue: ConsumeQueue, request: ReadRequest, choose: Choose): ReadResult | undefined {
     const chosen = new Chosen(choose)
     const walk = new EntryWalk(queue, request)
+    const run = this.#run
     let part: TailPart | undefined
-    while (walk.next()) {
-      const { position, size } = walk
-      if (part === undefined || position + size > part.base + part.used) {
+    for (let isMore = walk.next(); isMore; ) {
+      if (part === undefined || !isWithin(part, walk)) {
         const isFirst = part === undefined
-        part = this.#commitLog.lendTail(logPosition(position), size)
-        if (part === undefined && isFirst) return undefined
+        part = this.#commitLog.lendTail(logPosition(walk.position), walk.size)
+        if (part === undefined) return isFirst ? undefined : resultOf(chosen, walk.offset, queue)
       }
-      const offset = queueOffset(walk.offset)
-      if (part === undefined || !chosen.look(part.bytes, position - part.base, size, offset)) {
-        return resultOf(chosen, offset, queue)
+      run.begin(part.bytes)
+      while (isMore && !run.isFull && isWithin(part, walk)) {
+        run.add(walk.offset, walk.position - part.base, walk.size)
+        isMore = walk.next()
       }
+      const stoppedAt = chosen.lookAt(run)
+      if (stoppedAt !== undefined) return resultOf(chosen, stoppedAt, queue)
     }
     return resultOf(chosen, walk.after, queue)
   }
@@ -110,7 +116,7 @@ export class Reader {
     const room = selection.bytes <= SPAN_BYTES_MAX ? this.#takeRoom() : undefined
     const records = (room ?? Buffer.allocUnsafe(selection.bytes)).subarray(0, selection.bytes)
     try {
-      return chosenOf(await this.#readDisk(queue, selection, records), choose, queue)
+      return chosenOf(await this.#readDisk(queue, selection, records), choose, queue, this.#run)
     } finally {
       this.#giveRoom(room)
     }
@@ -290,13 +296,25 @@ function resultOf(chosen: Chosen, nextOffset: number, queue: ConsumeQueue): Read
   return result(status, chosen.records(), offsets, nextOffset, queue)
 }
 
-function chosenOf(read: ReadResult, choose: Choose, queue: ConsumeQueue): ReadResult {
+const isWithin = ({ base, used }: TailPart, { position, size }: EntryWalk): boolean =>
+  position >= base && position + size <= base + used
+
+function chosenOf(
+  read: ReadResult,
+  choose: Choose,
+  queue: ConsumeQueue,
+  run: RecordRun,
+): ReadResult {
   const { records, offsets, nextOffset } = read
   const chosen = new Chosen(choose)
-  for (let at = 0, i = 0; at < records.length; i++) {
-    const size = getI32(records, at)
-    if (!chosen.look(records, at, size, offsets[i]!)) return resultOf(chosen, offsets[i]!, queue)
-    at += size
+  for (let at = 0, i = 0; at < records.length; ) {
+    for (run.begin(records); at < records.length && !run.isFull; i++) {
+      const size = getI32(records, at)
+      run.add(offsets[i]!, at, size)
+      at += size
+    }
+    const stoppedAt = chosen.lookAt(run)
+    if (stoppedAt !== undefined) return resultOf(chosen, stoppedAt, queue)
   }
   return resultOf(chosen, nextOffset, queue)
 }

@@ -1,13 +1,15 @@
 // The entries chosen for one answer, and how their records get into one buffer with few reads.
+import { viewOf } from '../model/bytes.ts'
 import { type QueueOffset, queueOffset } from '../model/positions.ts'
+import type { RecordRun } from './record-run.ts'
 import type { Choose, ReadRequest } from './store.ts'
 import {
   BLOCK_ENTRIES,
   type ConsumeQueue,
   entryCheck,
-  entryPosition,
-  entrySize,
   entryTagHash,
+  positionIn,
+  sizeIn,
 } from './views/consume-queue.ts'
 
 /** Entries looked at by one read whose filter matches none of them. */
@@ -26,8 +28,8 @@ export class Selection {
   /** The offset to go on at. */
   next = 0
 
-  add({ block, slot, offset, size }: EntryWalk): void {
-    this.positions.push(entryPosition(block, slot))
+  add({ block, slot, offset, size, position }: EntryWalk): void {
+    this.positions.push(position)
     this.sizes.push(size)
     this.checks.push(entryCheck(block, slot))
     this.offsets.push(queueOffset(offset))
@@ -47,6 +49,8 @@ export class EntryWalk {
   slot = BLOCK_ENTRIES
   offset: number
   size = 0
+  position = 0
+  #view = viewOf(NO_BYTES)
   /** The offset to go on at. */
   after: number
 
@@ -58,23 +62,20 @@ export class EntryWalk {
     this.after = request.offset
   }
 
-  get position(): number {
-    return entryPosition(this.block, this.slot)
-  }
-
   /** False: there is none within the limits. @throws ViewsDamaged */
   next(): boolean {
     const { hashes, maxMessages, maxBytes } = this.#request
     if (this.#messages >= maxMessages) return false
     while (this.after < this.#end) {
       if (++this.slot >= BLOCK_ENTRIES) this.#load()
-      const size = entrySize(this.block, this.slot)
+      const size = sizeIn(this.#view, this.slot)
       const isWanted =
         size > 0 && (hashes === undefined || hashes.has(entryTagHash(this.block, this.slot)))
       if (isWanted && this.#bytes > 0 && this.#bytes + size > maxBytes) return false
       this.offset = this.after++
       if (!isWanted) continue
       this.size = size
+      this.position = positionIn(this.#view, this.slot)
       this.#messages++
       this.#bytes += size
       return true
@@ -85,6 +86,7 @@ export class EntryWalk {
   #load(): void {
     const index = this.after - this.#queue.shift
     this.block = this.#queue.block(Math.floor(index / BLOCK_ENTRIES))
+    this.#view = new DataView(this.block.buffer, this.block.byteOffset, this.block.length)
     this.slot = index % BLOCK_ENTRIES
   }
 }
@@ -109,14 +111,23 @@ export class Chosen {
     this.#choose = choose
   }
 
-  /** False: the read ends before this record. */
-  look(bytes: Buffer, at: number, size: number, offset: QueueOffset): boolean {
-    const choice = this.#choose(bytes, at, size)
+  /** False: the read stops at this record. */
+  #look({ bytes, starts, sizes, propertiesStarts, offsets }: RecordRun, i: number): boolean {
+    const start = starts[i]!
+    const size = sizes[i]!
+    const choice = this.#choose(bytes, start, size, propertiesStarts[i]!)
     if (choice === 'take') {
-      this.#taken.push(bytes.subarray(at, at + size))
-      this.offsets.push(offset)
+      this.#taken.push(bytes.subarray(start, start + size))
+      this.offsets.push(queueOffset(offsets[i]!))
     }
     return choice !== 'stop'
+  }
+
+  /** At each in order. @returns the offset of the record that it stops at; undefined: at none */
+  lookAt(run: RecordRun): number | undefined {
+    run.findProperties()
+    for (let i = 0; i < run.count; i++) if (!this.#look(run, i)) return run.offsets[i]!
+    return undefined
   }
 
   /** A copy. */

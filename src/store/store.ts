@@ -106,7 +106,12 @@ export interface ReadRequest {
  * bytes are lent for the call, which must not use the store. A later read may ask about a record
  * again.
  */
-export type Choose = (bytes: Buffer, start: number, size: number) => 'take' | 'leave' | 'stop'
+export type Choose = (
+  bytes: Buffer,
+  start: number,
+  size: number,
+  propertiesStart: number,
+) => 'take' | 'leave' | 'stop'
 
 export interface ReadResult {
   /** 'moved' = the offset is outside [min, max]; nextOffset is where to go on. */

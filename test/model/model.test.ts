@@ -17,6 +17,7 @@ import { SQL_DEPTH_MAX } from '../../src/model/sql92/expression.ts'
 import { parseSelector, parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
 import { NUMBER_CHARS_MAX } from '../../src/model/sql92/value.ts'
 import { tagHash } from '../../src/model/tag-filter.ts'
+import { isTrueOf, recordWith } from '../support/condition.ts'
 import { ROOT } from '../support/sources/sources.ts'
 
 test('a view reads the bytes that it was asked for, not those of the call before', (t) => {
@@ -231,7 +232,7 @@ test('a filter of 200 levels costs two nodes at most, and leaves none behind', (
 })
 
 const matches = (expression: string, properties: Record<string, string> = {}): boolean =>
-  parseSqlFilter(expression).matches((name) => properties[name])
+  isTrueOf(expression, properties)
 
 const refused = { code: 'FILTER_INVALID' }
 
@@ -339,8 +340,26 @@ test('a text that is longer than numbers are is no number', (t) => {
   }
 })
 
+test('of a name that a record has twice the first number counts', (t) => {
+  const record = recordWith(Buffer.from('x\u00017\u0002a\u00011\u0002a\u00012\u0002'))
+  t.true(selectsRecord(parseSqlFilter('a BETWEEN 1 AND 1 AND x > 6'), record))
+  t.false(selectsRecord(parseSqlFilter('a > 1'), record))
+})
+
+test('what a condition found in one record is not taken for that of the next', (t) => {
+  const condition = parseSqlFilter('a > 5 OR b = 7')
+  for (const [properties, isTrue] of [
+    ['a\u00016\u0002', true],
+    ['b\u00018\u0002', false],
+    ['a\u00015\u0002b\u00017\u0002', true],
+    ['c\u00019\u0002', false],
+  ] as const) {
+    t.is(selectsRecord(condition, recordWith(Buffer.from(properties))), isTrue, properties)
+  }
+})
+
 test('a condition looks for each name once, and decodes the properties once for many names', (t) => {
-  const record = recordWith('a\u00011\u0002b\u0001x\u0002a\u00012\u0002')
+  const record = recordWith(Buffer.from('a\u00011\u0002b\u0001x\u0002a\u00012\u0002'))
   for (const more of ['', ' OR b = 5'.repeat(20)]) {
     t.true(selectsRecord(parseSqlFilter(`a = '1'${more}`), record))
     t.false(selectsRecord(parseSqlFilter(`a = '2'${more}`), record))
@@ -360,20 +379,6 @@ test('a condition looks for each name once, and decodes the properties once for 
     t.is(looks, 2)
   }
 })
-
-function recordWith(properties: string): RecordView {
-  const draft = {
-    ...{ topic: 'orders', queueId: 0, flag: 0, sysFlag: 0, bornTimestamp: 0, bornHost: NO_HOST },
-    ...{ reconsumeTimes: 0, preparedPosition: 0 },
-    body: Buffer.alloc(0),
-    properties: Buffer.from(properties),
-  }
-  const bytes = Buffer.alloc(recordBytes(draft))
-  writeRecord(bytes, 0, draft, {
-    ...{ queueOffset: 0, position: 0, storeTimestamp: 0, storeHost: NO_HOST },
-  })
-  return new RecordView(bytes)
-}
 
 for (const [what, nested] of [
   ['parentheses', (depth: number) => `${'('.repeat(depth)}a${')'.repeat(depth)}`],

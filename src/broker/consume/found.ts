@@ -55,10 +55,10 @@ export class Found {
     return { ...last, status: 'found', records, offsets: this.#offsets, nextOffset }
   }
 
-  readonly #choose: Choose = (bytes, start, size) => {
+  readonly #choose: Choose = (bytes, start, size, propertiesStart) => {
     if (this.isFull) return 'stop'
     if (this.#searches.isOver(this.#seen++, size)) return 'stop'
-    if (!this.#isWanted(new RecordView(bytes, start))) return 'leave'
+    if (!this.#isWanted(new RecordView(bytes, start, propertiesStart))) return 'leave'
     const { maxMessages, maxBytes } = this.#wanted
     if (this.#count > 0 && this.#bytes + size > maxBytes) {
       this.isFull = true

@@ -5,6 +5,7 @@ import {
   type Expression,
   filterInvalid,
   junction,
+  type PropertyName,
   property,
   SQL_DEPTH_MAX,
 } from './expression.ts'
@@ -32,7 +33,7 @@ export abstract class ConditionParser {
   /** Operations counted so far. */
   operations = 0
   /** Of the properties that it looks at. */
-  readonly names = new Set<string>()
+  readonly names = new Map<string, PropertyName>()
   protected token: Token
   readonly #source: string
   readonly #rules: TokenRules
@@ -102,8 +103,15 @@ export abstract class ConditionParser {
     if (kind === 'double') return this.#double()
     this.advance()
     if (kind === 'text') return constant(text, `'${text}'`)
-    this.names.add(text)
-    return property(text)
+    return property(this.#name(text))
+  }
+
+  #name(text: string): PropertyName {
+    const known = this.names.get(text)
+    if (known !== undefined) return known
+    const name = { text, index: this.names.size }
+    this.names.set(text, name)
+    return name
   }
 
   protected texts(): readonly string[] {

@@ -4,6 +4,7 @@ import { BrokerError } from '../../errors.ts'
 import {
   compare,
   compareByOrder,
+  compareDigits,
   type Evaluated,
   FAILED,
   negated,
@@ -11,13 +12,26 @@ import {
   type SqlValue,
 } from './value.ts'
 
-/** The value of a property; undefined when the message has none of the name. */
-export type PropertyLookup = (name: string) => string | undefined
+/** A name that a condition looks for, and its place among those of the condition. */
+export interface PropertyName {
+  readonly text: string
+  readonly index: number
+}
+
+/** The properties of one message. */
+export interface PropertyLookup {
+  /** undefined when the message has none of the name. */
+  text(name: PropertyName): string | undefined
+  /** The value where it is few digits alone, as nearly all numbers are; -1: `text` says. */
+  digits(name: PropertyName): number
+}
 
 export interface Expression {
   readonly kind: 'property' | 'constant' | 'condition' | 'other'
   /** Of a constant. */
   readonly value?: SqlValue
+  /** Of a property. */
+  readonly name?: PropertyName
   /** Its text in messages. */
   readonly text: string
   /** Levels of expressions within it; evaluation recurses so deep. */
@@ -30,7 +44,7 @@ export const SQL_DEPTH_MAX = 200
 
 export const filterInvalid = (text: string): BrokerError => new BrokerError('FILTER_INVALID', text)
 
-const isNumber = (value: SqlValue): value is SqlNumber =>
+const isNumber = (value: SqlValue | undefined): value is SqlNumber =>
   typeof value === 'object' && value !== null
 
 export function nested(
@@ -51,9 +65,9 @@ export function constant(value: SqlValue, text: string): Expression {
   return { kind: 'constant', value, text, depth: 1, evaluate: () => value }
 }
 
-export function property(name: string): Expression {
-  const evaluate = (properties: PropertyLookup): Evaluated => properties(name) ?? null
-  return { kind: 'property', text: name, depth: 1, evaluate }
+export function property(name: PropertyName): Expression {
+  const evaluate = (properties: PropertyLookup): Evaluated => properties.text(name) ?? null
+  return { kind: 'property', text: name.text, name, depth: 1, evaluate }
 }
 
 /** What stands where a condition has to: a comparison, TRUE, FALSE, NULL or a property. */
@@ -140,23 +154,28 @@ const HOLDS: Readonly<Record<Order, (order: number) => boolean>> = {
 
 export function ordered(left: Expression, order: Order, right: Expression): Expression {
   for (const side of [left, right]) {
-    const isBad = side.kind === 'condition' || (side.kind === 'constant' && !isNumber(side.value!))
+    const isBad = side.kind === 'condition' || (side.kind === 'constant' && !isNumber(side.value))
     if (isBad) throw filterInvalid(`'${side.text}' cannot be compared by ${order}`)
   }
   const holds = HOLDS[order]
-  return nested(
-    'condition',
-    `(${left.text} ${order} ${right.text})`,
-    [left, right],
-    (properties) => {
-      const a = left.evaluate(properties)
-      if (a === null || a === FAILED) return a
-      const b = right.evaluate(properties)
-      if (b === null || b === FAILED) return b
-      const found = compareByOrder(a, b)
-      return found === FAILED ? FAILED : holds(found)
-    },
-  )
+  const evaluate = (properties: PropertyLookup): Evaluated => {
+    const a = left.evaluate(properties)
+    if (a === null || a === FAILED) return a
+    const b = right.evaluate(properties)
+    if (b === null || b === FAILED) return b
+    const found = compareByOrder(a, b)
+    return found === FAILED ? FAILED : holds(found)
+  }
+  const text = `(${left.text} ${order} ${right.text})`
+  const { name } = left
+  const literal = right.value
+  if (name === undefined || !isNumber(literal)) {
+    return nested('condition', text, [left, right], evaluate)
+  }
+  return nested('condition', text, [left, right], (properties) => {
+    const found = compareDigits(properties.digits(name), literal)
+    return found === undefined ? evaluate(properties) : holds(found)
+  })
 }
 
 export function between(of: Expression, low: Expression, high: Expression): Expression {

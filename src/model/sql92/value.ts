@@ -56,9 +56,12 @@ function trimmed(text: string): string {
   return text.slice(start, end)
 }
 
+/** More than these a double may not hold. */
+export const FEW_DIGITS = 15
+
 /** Digits alone, as nearly all numbers are; -1: any other, or more than a double surely has. */
 function fewDigits(text: string): number {
-  if (text.length === 0 || text.length > 15) return -1
+  if (text.length === 0 || text.length > FEW_DIGITS) return -1
   let value = 0
   for (let i = 0; i < text.length; i++) {
     const digit = text.charCodeAt(i) - 48
@@ -113,14 +116,17 @@ export function orderOfNumbers(a: SqlNumber, b: SqlNumber): number {
     : orderOf(a.value, b.value)
 }
 
-/** Digits and a literal of few digits, as nearly all are, without an object for the number. */
-function compareText(text: string, literal: SqlNumber): number | typeof FAILED {
-  const { type, value } = literal
-  const few = fewDigits(text)
+/** Of a text of few digits, or -1, without an object for it; undefined: not so easily. */
+export function compareDigits(few: number, { type, value }: SqlNumber): number | undefined {
   // A double may be -0, which differs from 0.
   const isPlain = few !== -1 && typeof value === 'number' && (type !== 'double' || value !== 0)
-  if (isPlain && (type !== 'int' || few <= INT_MAX)) return few - value
-  const number = numberOf(text, type)
+  return isPlain && (type !== 'int' || few <= INT_MAX) ? few - value : undefined
+}
+
+function compareText(text: string, literal: SqlNumber): number | typeof FAILED {
+  const order = compareDigits(fewDigits(text), literal)
+  if (order !== undefined) return order
+  const number = numberOf(text, literal.type)
   return number === undefined ? FAILED : orderOfNumbers(number, literal)
 }
 

@@ -237,6 +237,10 @@ const entryAt = (slot: number): number => SEAL_BYTES + slot * ENTRY_BYTES
 
 export const entryPosition = (block: Buffer, slot: number): number => getU64(block, entryAt(slot))
 export const entrySize = (block: Buffer, slot: number): number => getU32(block, entryAt(slot) + 8)
+/** The same of a view of the block: for one entry after the other. */
+export const positionIn = (block: DataView, slot: number): number =>
+  block.getUint32(entryAt(slot)) * 2 ** 32 + block.getUint32(entryAt(slot) + 4)
+export const sizeIn = (block: DataView, slot: number): number => block.getUint32(entryAt(slot) + 8)
 export const entryTagHash = (block: Buffer, slot: number): number =>
   getI32(block, entryAt(slot) + 12)
 export const entryCheck = (block: Buffer, slot: number): number => getI32(block, entryAt(slot) + 16)
