@@ -1,6 +1,7 @@
 // One group of unmodified clients of every kind over two brokers of one topic: native members divide the queues of both
 // by the list that one of them tells, MQTT and AMQP clients receive from both by a gateway. `TRIVET_MIXED_MESSAGES`
 // says how many.
+import type { ExecutionContext } from 'ava'
 import { connect } from '../../src/client/index.ts'
 import { systemClock } from '../../src/clock.ts'
 import { dial } from '../../src/remoting/connection.ts'
@@ -10,7 +11,7 @@ import { eventually } from '../../test/support/waiting.ts'
 import type { ForeignClient } from '../support/foreign-client.ts'
 import { goMissing } from '../support/go-client.ts'
 import { javaClientMissing } from '../support/java-client.ts'
-import { createTopic, Group, produce } from '../support/mixed-group.ts'
+import { createTopic, Group, produce, QUEUES_OF_RING } from '../support/mixed-group.ts'
 import { needing } from '../support/needing.ts'
 
 const missing = (await javaClientMissing()) ?? (await goMissing())
@@ -29,8 +30,8 @@ async function membersAt(server: SpawnedServer, group: string): Promise<string> 
   return Buffer.from(body).toString()
 }
 
-testAll('natives of two brokers and clients of a gateway share a group', async (t) => {
-  t.timeout(900_000)
+/** Two brokers, a gateway before them, and a group of a topic of both. */
+async function overTwoBrokers(t: ExecutionContext, name: string, queues = QUEUES) {
   const first = await spawnServer(t)
   const nameServers = [first.address('nameServer')]
   const broker = { name: 'broker-b', nameServers }
@@ -40,14 +41,20 @@ testAll('natives of two brokers and clients of a gateway share a group', async (
     address: (of: 'nameServer' | 'mqtt' | 'amqp') =>
       of === 'nameServer' ? nameServers[0]! : gateway!.address(of),
   }
-  const group = new Group(t, at, 'brokers')
-  await createTopic(group, QUEUES)
+  const group = new Group(t, at, name)
+  await createTopic(group, queues)
   // A gateway knows the topics of its start.
   gateway = await spawnServer(t, { role: 'gateway', config: { cluster: { nameServers } } })
-  const lists = (): Promise<string[]> =>
-    Promise.all(brokers.map((server) => membersAt(server, group.group)))
   const client = await connect({ nameServers })
   t.teardown(() => client.close())
+  return { brokers, group, client }
+}
+
+testAll('natives of two brokers and clients of a gateway share a group', async (t) => {
+  t.timeout(900_000)
+  const { brokers, group, client } = await overTwoBrokers(t, 'brokers')
+  const lists = (): Promise<string[]> =>
+    Promise.all(brokers.map((server) => membersAt(server, group.group)))
   const mqtt = await group.perMessage('mqtt', 'mqtt-1')
   const one = await group.java('one')
   await one.ready()
@@ -89,3 +96,26 @@ testAll('natives of two brokers and clients of a gateway share a group', async (
   t.log(group.seen(), `came again after\n${group.cameAgain()}`)
   for (const { name, bodies } of group.members) t.true(bodies.length > 0, name)
 })
+
+for (const [strategy, queues] of [
+  ['circle', QUEUES],
+  ['hash', QUEUES_OF_RING / 2],
+] as const) {
+  testAll(
+    `queues of two brokers that Java clients leave by ${strategy} are consumed`,
+    async (t) => {
+      t.timeout(300_000)
+      const { group, client } = await overTwoBrokers(t, strategy, queues)
+      for (const instance of ['one', 'two'])
+        await (await group.java(instance, { strategy })).ready()
+      await group.perMessage('mqtt', 'mqtt-1')
+      await group.untilGiven(client, 'mqtt-1')
+      const before = group.counts().size
+      const count = 160
+      for (let i = 0; i < count; i++) await client.send({ topic: group.topic, body: `last ${i}` })
+      await group.until(before + count)
+      t.log(group.seen(), `came again after\n${group.cameAgain()}`)
+      t.pass()
+    },
+  )
+}

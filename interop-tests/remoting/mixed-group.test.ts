@@ -19,6 +19,7 @@ import {
   outOfOrder,
   produce,
   QUEUES,
+  QUEUES_OF_RING,
 } from '../support/mixed-group.ts'
 import { needing } from '../support/needing.ts'
 
@@ -108,7 +109,7 @@ for (const strategy of ['average', 'circle', 'hash']) {
     async (t) => {
       const server = await spawnServer(t)
       const group = new Group(t, server, strategy)
-      await createTopic(group)
+      await createTopic(group, strategy === 'hash' ? QUEUES_OF_RING : QUEUES)
       for (const instance of ['one', 'two'])
         await (await group.java(instance, { strategy })).ready()
       await group.perMessage('mqtt', 'mqtt-1')

@@ -10,6 +10,11 @@ import { javaAlone } from './java-client.ts'
 
 const COUNT = Number(process.env['TRIVET_MIXED_MESSAGES'] ?? 6_000)
 export const QUEUES = 8
+/**
+ * By consistent hash a member has none of eight queues in one run of twenty: client ids are made
+ * anew. Of so many it has some.
+ */
+export const QUEUES_OF_RING = 64
 const KEYS = 64
 const BATCH = 50
 const STUCK_MS = 90_000
