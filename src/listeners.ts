@@ -222,13 +222,15 @@ export async function dialAdvertised(
   config: Config,
   log: Logger,
   clock: Clock,
+  signal?: AbortSignal,
 ): Promise<void> {
   for (const { name, protocol, listener } of listeners) {
     const host = config[protocol].advertisedHost
     const { port } = listener
     const isUnix = listener.options.path !== undefined
-    if (host === undefined || isUnix || (await canDial(host, port, DIAL_TIMEOUT_MS, clock)))
-      continue
+    if (host === undefined || isUnix) continue
+    if (await canDial(host, port, DIAL_TIMEOUT_MS, clock, signal)) continue
+    if (signal?.aborted) return
     log.warn(
       {
         evt: 'server.advertised_unreachable',

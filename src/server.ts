@@ -129,7 +129,7 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
     parts.add('readiness', async () => http?.tell((gateway) => gateway.stopping()))
   }
   // Not awaited: it never rejects, and only writes a line of the log.
-  void dialAdvertised(listeners, config, log, clock)
+  void dialAdvertised(listeners, config, log, clock, signal)
   const addresses = addressesOf(listeners, config)
   return new Server({ addresses, numbers, certificates, broker: () => broker }, parts)
 }

@@ -1,6 +1,7 @@
 // One life of a broker whose role is elected, from the opening of its store to the close of that.
 // It begins as a copy that clients may read from; as the master it has other front-ends over the
 // same store. It is over when the log has to be opened anew.
+import { onAbort } from '../abort.ts'
 import { firstListener } from '../listeners.ts'
 import { Parts } from '../parts.ts'
 import type { GatewayContext } from '../port/gateway.ts'
@@ -24,6 +25,9 @@ import { TURNS_AWAY, turnAway } from './turning-away.ts'
 
 /** Of clients of one role before those of the next: what they wait for is not answered here. */
 const REPLACED_MS = 500
+/** That a lease is given back may take so long at the end. */
+const REVOKED_MS = 1_000
+
 export interface LifeContext {
   readonly composition: Composition
   readonly named: NamedCopy
@@ -79,13 +83,16 @@ export class Life {
     parts.add('numbers of the store', async () => shown[Symbol.dispose]())
     parts.add('coordinator', async () => coordinator.close())
     const { etcd, slaveBehindMsMax, inSyncReplicasMin: inSyncMin } = config.replication
+    // Calls that no member answers hold up no stop.
+    const calledOff = onAbort(signal, () => coordinator.close())
     const store = await openElectedStore({
       ...{ named, coordinator, identity, dialling, clock, log, signal },
       directory: config.dataDir,
       founds: etcd.founds,
       open: (follows) => openStoreOf(composition, follows),
-    })
+    }).finally(calledOff)
     parts.add('store', () => store.close())
+    signal.throwIfAborted()
     const copy = this.#openCopy(store)
     this.#copy = copy
     parts.add('copy', () => copy.close())
@@ -230,8 +237,11 @@ export class Life {
       await this.#closeClients()
       await this.#changing
       await this.#closeClients()
-      // Another copy need not wait until all of this one is closed.
+      // Another copy need not wait until all of this one is closed; where etcd does not answer, the
+      // lease runs out by itself.
+      const mute = clock.after(REVOKED_MS, () => this.#context.coordinator.close())
       await this.#election?.close()
+      mute.cancel()
       await this.#parts.close()
     } finally {
       late.cancel()

@@ -170,7 +170,8 @@ class Target {
   #connection: RemotingConnection | undefined
   #running: Promise<void> | undefined
   #isStale = false
-  #isClosed = false
+  /** Ends a dial: one that is not reached yet has nothing to be told at the end. */
+  readonly #closing = new AbortController()
   /** Another master of this one's name. */
   #other: string | undefined
   /** When it was last looked for, monotonic ms. */
@@ -208,7 +209,7 @@ class Target {
 
   /** Never rejects. */
   register(): Promise<void> {
-    if (this.#isClosed) return Promise.resolve()
+    if (this.#closing.signal.aborted) return Promise.resolve()
     this.#isStale = true
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined
@@ -227,7 +228,7 @@ class Target {
   }
 
   async unregister(): Promise<void> {
-    this.#isClosed = true
+    this.#closing.abort()
     this.#retry?.cancel()
     this.#endPause?.()
     let late: Timer | undefined
@@ -250,7 +251,7 @@ class Target {
 
   async #run(): Promise<void> {
     const { clock } = this.#context
-    while (this.#isStale && !this.#isClosed) {
+    while (this.#isStale && !this.#closing.signal.aborted) {
       await this.#pause(this.#notBeforeMs - clock.monotonic())
       this.#isStale = false
       const startedMs = clock.monotonic()
@@ -258,7 +259,7 @@ class Target {
         await this.#registerOnce()
         this.#succeeded()
       } catch (error) {
-        this.#failed(BrokerError.from(error))
+        if (!this.#closing.signal.aborted) this.#failed(BrokerError.from(error))
         return
       }
       const endedMs = clock.monotonic()
@@ -338,7 +339,8 @@ class Target {
     const { credentials } = this.#options
     const tls = this.#options.tls?.(this.#nameServer)
     const target = splitAddress(this.#nameServer)
-    this.#connection = await dial({ ...target, tls, clock, credentials })
+    const { signal } = this.#closing
+    this.#connection = await dial({ ...target, tls, clock, credentials, signal })
     const againMs = clock.monotonic() + RETRY_MS_MIN
     // The name server takes a lost connection for a lost broker: come back at once, but not again
     // and again to one that closes whatever it answers.
@@ -387,7 +389,7 @@ class Target {
     const waitMs = Math.min(RETRY_MS_MIN * 2 ** this.#failures, mostMs)
     this.#failures++
     this.#retry?.cancel()
-    if (!this.#isClosed) this.#retry = clock.after(waitMs, () => void this.register())
+    this.#retry = clock.after(waitMs, () => void this.register())
   }
 }
 

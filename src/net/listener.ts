@@ -287,9 +287,10 @@ export function canDial(
   port: number,
   timeoutMs: number,
   clock: Clock,
+  signal?: AbortSignal,
 ): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host, port })
+    const socket = connect({ host, port, ...(signal && { signal }) })
     const late = clock.after(timeoutMs, () => answer(false))
     const answer = (isOpen: boolean): void => {
       late.cancel()

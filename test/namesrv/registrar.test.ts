@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect as connectTo, createServer } from 'node:net'
+import { type AddressInfo, connect as connectTo, createServer, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { type Logger, silentLogger } from '../../src/log.ts'
@@ -246,6 +246,25 @@ test('a stop waits for no registration that is due later', async (t) => {
   topics.add('N')
   await made.close()
   await until(() => [...nameServer.routes.topics()].length === 0)
+  t.pass()
+})
+
+test('a stop waits for no name server that is still dialled', async (t) => {
+  // It takes the connection, and says nothing of TLS.
+  const mute = createServer()
+  const dialled = once(mute, 'connection')
+  await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => mute.close())
+  const { port } = mute.address() as AddressInfo
+  const made = registrar(t, new Topics(), {
+    ...{ nameServers: [`127.0.0.1:${port}`], clock: new FakeClock() },
+    tls: () => ({}),
+  })
+  const started = made.start()
+  const [socket] = (await dialled) as [Socket]
+  await made.close()
+  await started
+  await once(socket.resume(), 'close')
   t.pass()
 })
 

@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava'
 import mqtt from 'mqtt'
 import rhea from 'rhea'
 import { type Client, connect } from '../../src/client/index.ts'
+import type { ConfigInput } from '../../src/config.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { FakeEtcd } from '../support/peers/fake-etcd.ts'
 import { startServer, type TestServer } from '../support/server.ts'
@@ -11,6 +12,14 @@ import { eventually } from '../support/waiting.ts'
 
 /** Long, so that a test's machine may be slow. */
 const LEASE_MS = 6_000
+
+/** No call of it is over before the test would be. */
+const unending = ({ endpoint }: FakeEtcd): EtcdInput => ({
+  endpoints: Array.from({ length: 16 }, () => endpoint),
+  leaseMs: 60_000,
+})
+
+type EtcdInput = NonNullable<NonNullable<ConfigInput['replication']>['etcd']>
 
 interface Copy extends TestServer {
   readonly log: LogLines
@@ -22,6 +31,7 @@ async function startCopy(
   etcd: FakeEtcd,
   id: number,
   dataDir?: string,
+  election: Partial<EtcdInput> = {},
 ): Promise<Copy> {
   const log = new LogLines()
   const directory = dataDir ?? (await tempDir(t))
@@ -33,7 +43,7 @@ async function startCopy(
       remoting: { vipChannel: false },
       replication: {
         ...{ enabled: true, port: 0 },
-        etcd: { endpoints: [etcd.endpoint], founds: id === 1, leaseMs: LEASE_MS },
+        etcd: { endpoints: [etcd.endpoint], founds: id === 1, leaseMs: LEASE_MS, ...election },
       },
     },
   })
@@ -255,4 +265,34 @@ test('only one may make the first state: a group that was never founded has no m
   t.is(etcd.find('/state'), undefined)
   given.abort(new Error('enough'))
   await t.throwsAsync(waiting)
+})
+
+test('an empty copy that no etcd answers is stopped at once', async (t) => {
+  t.timeout(60_000)
+  const etcd = await FakeEtcd.start(t)
+  etcd.isMute = true
+  const given = new AbortController()
+  const waiting = startServer(t, {
+    signal: given.signal,
+    config: {
+      broker: { role: 'SYNC_MASTER', id: 1 },
+      replication: {
+        ...{ enabled: true, port: 0 },
+        etcd: { ...unending(etcd), founds: true },
+      },
+    },
+  })
+  await eventually(async () => etcd.calls > 0)
+  given.abort(new Error('enough'))
+  await t.throwsAsync(waiting, { message: 'enough' })
+})
+
+test('a copy whose etcd answers no more is stopped all the same', async (t) => {
+  t.timeout(60_000)
+  const etcd = await FakeEtcd.start(t)
+  const copy = await startCopy(t, etcd, 1, undefined, unending(etcd))
+  await eventually(async () => copy.log.events().includes('election.won'))
+  etcd.isMute = true
+  await copy.server.close()
+  t.pass()
 })

@@ -8,6 +8,7 @@ import { BrokerError } from '../../errors.ts'
 
 /** Of an answer: a state and a few candidates have some KiB. */
 const ANSWER_BYTES_MAX = 1024 * 1024
+const CLOSED = 'the client was closed'
 /** Of an answer that is no JSON, in the error: etcd refuses some certificates in plain text. */
 const TOLD_CHARS_MAX = 200
 /** Errors of a connection that was never made: nothing was sent. */
@@ -72,6 +73,7 @@ export class EtcdHttp {
   #current = 0
   #token: string | undefined
   readonly #open = new Set<ClientRequest>()
+  #isClosed = false
 
   constructor(options: EtcdOptions, clock: Clock) {
     this.#options = options
@@ -100,9 +102,10 @@ export class EtcdHttp {
     }
   }
 
-  /** Calls under way fail. */
+  /** Calls fail from here on, those under way too. Idempotent. */
   close(): void {
-    for (const open of this.#open) open.destroy(new Error('the client was closed'))
+    this.#isClosed = true
+    for (const open of this.#open) open.destroy(new Error(CLOSED))
     this.#agent?.destroy()
   }
 
@@ -117,6 +120,7 @@ export class EtcdHttp {
     const { endpoints } = this.#options
     let failure: unknown
     for (let n = 0; n < endpoints.length; n++) {
+      if (this.#isClosed) throw new NoAnswer(CLOSED, true)
       const index = (this.#current + n) % endpoints.length
       try {
         const answer = await this.#callOne(endpoints[index]!, path, body)

@@ -28,6 +28,10 @@ export class FakeEtcd {
   #leaseCount = 0
   /** It answers nothing but errors. */
   isAway = false
+  /** It takes calls, and answers none. */
+  isMute = false
+  /** That came. */
+  calls = 0
 
   private constructor(server: Server) {
     this.#server = server
@@ -35,6 +39,8 @@ export class FakeEtcd {
       const pieces: Buffer[] = []
       request.on('data', (piece: Buffer) => pieces.push(piece))
       request.on('end', () => {
+        this.calls++
+        if (this.isMute) return
         const [status, answer] = this.#answer(request.url ?? '', Buffer.concat(pieces).toString())
         response.writeHead(status).end(JSON.stringify(answer))
       })
