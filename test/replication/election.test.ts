@@ -123,6 +123,29 @@ test('a copy that is gone is waited for no longer than its lease and one that is
   t.deepEqual(world.etcd.state?.inSync, ['a'])
 })
 
+test('a new master gives each copy in sync the time to follow it, whichever comes first', async (t) => {
+  const world = new World({ mayFound: false })
+  const former = world.etcd.coordinatorOf('z')
+  const granted = former.grant(LEASE_MS)
+  await world.time.run(STEP_MS, () => {})
+  const taken = former.take(await granted, 0, {
+    ...{ election: 1, master: 'z' },
+    inSync: ['a', 'b', 'c'],
+  })
+  world.alive.add('b').add('c')
+  world.silent.add('c')
+  await eventuallyIn(world, () => world.election.election === 2)
+  t.true(await taken)
+  await world.run(LEASE_MS)
+  t.deepEqual(world.etcd.state?.inSync.toSorted(), ['a', 'b', 'c'])
+  await world.run(3 * LEASE_MS)
+  t.deepEqual(world.etcd.state?.inSync.toSorted(), ['a', 'b'])
+})
+
+async function eventuallyIn(world: World, condition: () => boolean): Promise<void> {
+  for (let steps = 0; steps < 200 && !condition(); steps++) await world.run(STEP_MS)
+}
+
 test('of the fewest copies that a message is to be on none is taken out', async (t) => {
   const world = new World({ inSyncMin: 2 })
   world.alive.add('b').add('c')

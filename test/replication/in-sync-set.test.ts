@@ -117,3 +117,14 @@ test('a state that this version does not understand is none', (t) => {
   t.is(decodeState('null'), undefined)
   t.true(firstEpochOf(2 ** 22 - 1) < 2 ** 32)
 })
+
+test('of very many copies the one that was heard of longest ago is forgotten', (t) => {
+  const set = new InSyncSet('a', ['a'], 0)
+  for (const name of ['b', 'c']) set.confirm(name, 10)
+  // As many as are remembered, with these two.
+  for (let n = 0; n < 62; n++) set.confirm(`d${n}`, 10)
+  set.confirm('b', 20)
+  set.confirm('e', 10)
+  t.true(set.knows('b'))
+  t.false(set.knows('c'))
+})

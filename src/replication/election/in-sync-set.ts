@@ -14,7 +14,7 @@ export class InSyncSet {
   #courted: CopyName | undefined
   /** What the call under way asks for. */
   #next: readonly CopyName[] | undefined
-  /** By copy: everything before is on its disk. */
+  /** By copy, the one heard of last at the end: everything before is on its disk. */
   readonly #confirmed = new Map<CopyName, number>()
   /** What masters before this one may have acknowledged ends here at most. */
   readonly #floor: number
@@ -58,14 +58,17 @@ export class InSyncSet {
 
   /** A copy that follows this log has everything before the position. @returns acknowledgedTo */
   confirm(copy: CopyName, to: number): number {
-    this.#confirmed.set(copy, Math.max(this.confirmedBy(copy), to))
+    const confirmed = Math.max(this.confirmedBy(copy), to)
+    // Behind all that were heard of before.
+    this.#confirmed.delete(copy)
+    this.#confirmed.set(copy, confirmed)
     if (this.#confirmed.size > HEARD_MAX) this.#forget()
     return this.#look()
   }
 
-  /** Was it heard of, and is not forgotten? */
+  /** It was heard of, and is not forgotten, or is waited for. */
   knows(copy: CopyName): boolean {
-    return this.#confirmed.has(copy)
+    return this.#confirmed.has(copy) || this.waitedFor.includes(copy)
   }
 
   get courted(): CopyName | undefined {
@@ -107,7 +110,7 @@ export class InSyncSet {
     return this.#look()
   }
 
-  /** The oldest one that nothing waits for. */
+  /** The one that was heard of longest ago, of those that nothing waits for. */
   #forget(): void {
     for (const copy of this.#confirmed.keys()) {
       if (this.waitedFor.includes(copy)) continue
