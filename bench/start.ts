@@ -8,14 +8,13 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { connect } from '../src/client/index.ts'
 import { SpawnedServer } from '../test/support/server.ts'
-import { bareSendMs } from './peers/bare-log.ts'
+import { startBareLog } from './peers/bare-log.ts'
+import { LoneSender } from './peers/lone-sender.ts'
 import { peerDirectory } from './peers/peer.ts'
 
 const ROUNDS = Number(process.argv[2] ?? 3)
 const LONE_SENDS = 1000
 const IDLE_MS = 2000
-/** A message with its headers, as native clients send one of 100 bytes. */
-const BARE_BYTES = 450
 
 async function main(): Promise<void> {
   console.log(`${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}, ${ROUNDS} rounds\n`)
@@ -37,7 +36,7 @@ async function main(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, IDLE_MS))
     idleMib.push(residentMib(server.pid))
     syncMs.push(syncP50Ms())
-    bareMs.push(median(await bareSendMs(LONE_SENDS, BARE_BYTES)))
+    bareMs.push(median(await bareSendMs()))
     const body = 'x'.repeat(100)
     const send = (): Promise<unknown> => client.send({ topic: 'bench', body })
     sendMs.push(await p50Ms(LONE_SENDS, send))
@@ -49,6 +48,15 @@ async function main(): Promise<void> {
   console.log(`fdatasync of 4 KiB in a zeroed file, p50  ${shown(syncMs, 2)} ms`)
   console.log(`write, sync and answer, nothing else, p50 ${shown(bareMs, 2)} ms`)
   console.log(`send by the SDK, one in flight, p50       ${shown(sendMs, 2)} ms`)
+}
+
+async function bareSendMs(): Promise<number[]> {
+  const bare = await startBareLog()
+  const sender = await LoneSender.connect('bare', bare.port)
+  const times = await sender.send(LONE_SENDS)
+  sender.close()
+  bare.kill()
+  return times
 }
 
 async function p50Ms(count: number, action: () => Promise<unknown>): Promise<number> {

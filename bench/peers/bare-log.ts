@@ -2,39 +2,29 @@
 // writes what a socket sends into a zeroed file, calls fdatasync, and answers. No protocol, no
 // index, one connection at a time.
 import { fork } from 'node:child_process'
-import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { peerDirectory } from './peer.ts'
 
+/** What a native client sends for a body of 100 bytes, and about what it is answered. */
+export const BARE_MESSAGE: Buffer = Buffer.alloc(450, 1)
+export const BARE_ANSWER: Buffer = Buffer.alloc(200, 1)
+
 const FILE_BYTES = 64 * 1024 * 1024
-const ANSWER = Buffer.alloc(200, 1)
 const SERVE = 'serve'
 
-/** Times of `count` messages of some bytes, one in flight, in ms. */
-export async function bareSendMs(count: number, bytes: number): Promise<number[]> {
+export interface BareLog {
+  readonly port: number
+  readonly pid: number
+  kill(): void
+}
+
+export async function startBareLog(): Promise<BareLog> {
   const child = fork(fileURLToPath(import.meta.url), [SERVE], { stdio: 'inherit' })
   const port = await new Promise<number>((resolve) => child.once('message', resolve))
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
-  const message = Buffer.alloc(bytes, 1)
-  const times: number[] = []
-  await new Promise<void>((resolve, reject) => {
-    let startedMs = 0
-    const send = (): void => {
-      startedMs = performance.now()
-      socket.write(message)
-    }
-    socket.once('connect', send).once('error', reject)
-    socket.on('data', () => {
-      times.push(performance.now() - startedMs)
-      if (times.length < count) send()
-      else resolve()
-    })
-  })
-  socket.destroy()
-  child.kill('SIGKILL')
-  return times
+  return { port, pid: child.pid!, kill: () => void child.kill('SIGKILL') }
 }
 
 function serve(): void {
@@ -51,9 +41,8 @@ function serve(): void {
       writeSync(file, bytes, 0, bytes.length, at % (FILE_BYTES / 2))
       at += bytes.length
       fdatasyncSync(file)
-      socket.write(ANSWER)
+      socket.write(BARE_ANSWER)
     })
-    socket.on('close', () => closeSync(file))
   })
   server.listen(0, '127.0.0.1', () => process.send?.((server.address() as { port: number }).port))
 }

@@ -1,14 +1,15 @@
 // Decides which thread syncs a commit. The thread pool lets the event loop go on during the sync
 // and costs two changes of thread. A sender that waits for each answer pays them every time and
 // gains nothing: there is no other work that the loop could do. So while one message after the
-// other is committed alone, on a disk that is quick and a loop that has idle time, the sync runs on
-// the event loop's own thread.
+// other is committed alone, on a disk that is quick and a loop that has idle time, the sync may run
+// on the event loop's own thread: where that is quicker, which is tried out (`SyncTrial`).
 //
 // Each condition protects other clients: several senders (their next messages are read during a
-// sync), all clients on a slow disk (after one sync over SLOW_MS the pool has them), consumers that
-// keep the loop busy.
+// sync), all clients on a slow disk (when slow syncs add up the pool has them), consumers that keep
+// the loop busy.
 import type { Clock } from '../../clock.ts'
 import { Pooled } from '../disk/pooled.ts'
+import { SyncTrial } from '../disk/sync-trial.ts'
 import type { SealedFrame } from './frame-stage.ts'
 
 /** This many commits of one message each must have come one after the other. */
@@ -16,9 +17,11 @@ const STREAK = 8
 /** One message, and one record of notes that may go with it. */
 const RECORDS_MAX = 2
 const FRAME_BYTES_MAX = 64 * 1024
-/** A sync that took longer sends the following ones to the thread pool. */
+/** A sync that took longer is slow. */
 const SLOW_MS = 1
-/** Commits that go to the pool after a slow sync or a busy window. */
+/** More than so much in slow syncs of one window sends the following ones to the thread pool. */
+const SLOW_MS_MAX = 16
+/** Commits that go to the pool after a slow or a busy window. */
 const POOLED_MIN = 64
 const POOLED_MAX = 65_536
 /** Commits in a row on the loop's thread, after which the loop's idle time is looked at. */
@@ -30,12 +33,17 @@ export class LoneSync {
   readonly #clock: Clock
   /** Commits of one message in a row. */
   #streak = 0
+  /** When the last one of the streak began. */
+  #beganMs = 0
   /** Of the streak. */
   readonly #pooled = new Pooled(POOLED_MIN, POOLED_MAX)
+  readonly #trial = new SyncTrial()
   /** Syncs on this thread since the window began. */
   #syncs = 0
   #windowStartMs = 0
   #windowIdleMs = 0
+  /** Of the window. */
+  #slowMs = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -47,8 +55,15 @@ export class LoneSync {
       this.#streak = 0
       return false
     }
+    const nowMs = this.#clock.monotonic()
+    const tookMs = nowMs - this.#beganMs
+    this.#beganMs = nowMs
     this.#streak++
-    return !this.#pooled.takes() && this.#streak > STREAK
+    if (this.#pooled.takes() || this.#streak <= STREAK) {
+      this.#trial.restart()
+      return false
+    }
+    return this.#trial.next(tookMs)
   }
 
   /** Runs the sync on this thread. @returns how many ms it took @throws its error */
@@ -60,7 +75,8 @@ export class LoneSync {
     }
     sync()
     const endMs = this.#clock.monotonic()
-    if (endMs - startMs > SLOW_MS) this.#giveWay()
+    if (endMs - startMs > SLOW_MS) this.#slowMs += endMs - startMs
+    if (this.#slowMs > SLOW_MS_MAX) this.#giveWay()
     else if (++this.#syncs === WINDOW) this.#judge(endMs)
     return endMs - startMs
   }
@@ -75,11 +91,13 @@ export class LoneSync {
       return
     }
     this.#syncs = 0
+    this.#slowMs = 0
     this.#pooled.halve()
   }
 
   #giveWay(): void {
     this.#syncs = 0
+    this.#slowMs = 0
     this.#pooled.begin()
   }
 }
