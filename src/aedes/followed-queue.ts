@@ -6,11 +6,11 @@ import { type RecordView, recordsOf } from '../model/record.ts'
 import { EVERY_TAG } from '../model/tag-filter.ts'
 import type { Broker } from '../port/broker.ts'
 import { type Place, type QueueKey, queueOf } from './queue-key.ts'
+import { Repeats, wasResent } from './repeats.ts'
+import { READ_BYTES, READ_MESSAGES } from './session-reader.ts'
 
 /** Records of a queue that listeners have and have not let go of: then reading waits. */
 const UNFINISHED_MAX = 64
-export const READ_MESSAGES = 32
-export const READ_BYTES = 1024 * 1024
 /** For what was told and cannot be read yet. */
 const WAIT_MS = 5_000
 const RETRY_MS = 500
@@ -20,7 +20,7 @@ export interface FollowParts {
   readonly clock: Clock
   /** Calls the listeners; settles when all of them have let go. Never rejects. */
   readonly deliver: (record: RecordView, place: Place) => Promise<void>
-  /** Reading went on at `next`, though records before it were not there. */
+  /** Reading went on at `next`: what was before it is not there, or was given before. */
   readonly skipped: (next: Place) => void
   readonly troubled: (error: BrokerError) => void
   readonly signal: AbortSignal
@@ -29,6 +29,7 @@ export interface FollowParts {
 export class FollowedQueue {
   readonly #key: QueueKey
   readonly #parts: FollowParts
+  readonly #repeats: Repeats
   readonly #unfinished = new Set<number>()
   #next: number
   #end = 0
@@ -39,6 +40,7 @@ export class FollowedQueue {
     this.#key = key
     this.#next = next
     this.#parts = parts
+    this.#repeats = new Repeats(parts.broker, key)
   }
 
   /** Listeners have been given all before it. */
@@ -92,14 +94,18 @@ export class FollowedQueue {
     })
     for (const record of recordsOf(records)) {
       if (this.#unfinished.size >= UNFINISHED_MAX) await this.#room()
+      const isRepeat = wasResent(record) && (await this.#repeats.has(record))
       if (signal.aborted) return false
-      this.#give(record)
+      if (isRepeat) this.#skipTo(record.queueOffset + 1)
+      else this.#give(record)
     }
-    if (status === 'moved' || nextOffset > this.#next) {
-      this.#next = nextOffset
-      this.#parts.skipped({ key: this.#key, offset: nextOffset })
-    }
+    if (status === 'moved' || nextOffset > this.#next) this.#skipTo(nextOffset)
     return this.#next !== before
+  }
+
+  #skipTo(offset: number): void {
+    this.#next = offset
+    this.#parts.skipped({ key: this.#key, offset })
   }
 
   #give(record: RecordView): void {

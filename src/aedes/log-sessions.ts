@@ -6,6 +6,7 @@ import type { Broker } from '../port/broker.ts'
 import { nameOf, qosOf, toPacket } from './message.ts'
 import type { Packet } from './packet.ts'
 import { identityOf, keyOf, type Place, type QueueKey } from './queue-key.ts'
+import { Repeats, wasResent } from './repeats.ts'
 import type { Session } from './session.ts'
 import { SessionReader } from './session-reader.ts'
 import type { Sessions } from './sessions.ts'
@@ -140,10 +141,12 @@ export class LogSessions {
     key: QueueKey,
     end: number,
   ): AsyncGenerator<Packet> {
+    const repeats = new Repeats(this.#parts.broker, key)
     for await (const record of reader.records(key, session.placeIn(key), end)) {
       const place = { key, offset: record.queueOffset }
       const qos = Math.min(qosOf(record), session.qosFor(nameOf(record), place))
       if (qos === 0 || session.wasGiven(place)) continue
+      if (wasResent(record) && (await repeats.has(record))) continue
       session.queue(place)
       yield { ...toPacket(record), ...identityOf(place), qos, retain: false, messageId: undefined }
     }

@@ -3,8 +3,10 @@ import { queueOffset } from '../model/positions.ts'
 import { type RecordView, recordsOf } from '../model/record.ts'
 import { EVERY_TAG } from '../model/tag-filter.ts'
 import type { Broker } from '../port/broker.ts'
-import { READ_BYTES, READ_MESSAGES } from './followed-queue.ts'
 import { type Place, type QueueKey, queueOf } from './queue-key.ts'
+
+export const READ_MESSAGES = 32
+export const READ_BYTES = 1024 * 1024
 
 export class SessionReader {
   readonly #broker: Broker

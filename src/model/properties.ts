@@ -84,6 +84,8 @@ export const PROPERTY = {
   expiresMs: 'TRIVET_EXPIRES_MS',
   /** How long the message lives from when it is published; `expiresMs` takes its place. */
   timeToLiveMs: 'TRIVET_TTL_MS',
+  /** '1': sent again after an attempt whose answer was lost, under the same unique key. */
+  resent: 'TRIVET_RESENT',
   /** When a message of MQTT expires, as the first versions kept it. */
   mqttExpires: 'MQTT_EXPIRES',
   /** MQTT 5's payload format indicator. */

@@ -13,6 +13,7 @@ import { freshSeed, Random } from '../support/random.ts'
 const TIMEOUT_MS = 10_000
 const EMPTY = Buffer.alloc(0)
 const UNREACHABLE = new BrokerError('UNREACHABLE', 'nothing listens there')
+const BUSY = new BrokerError('BUSY', 'not now')
 
 type Send = (queue: QueueRef, bodies: readonly string[]) => Promise<void>
 
@@ -30,12 +31,17 @@ const turns = async (count = 10): Promise<void> => {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-function opened(send: Send, route: TopicLanesParts['route']) {
+function opened(
+  send: Send,
+  route: TopicLanesParts['route'],
+  asked: (items: readonly ParcelItem[]) => void = () => {},
+) {
   const clock = new FakeClock()
   const results = new Map<string, PublishResult[]>()
   const lanes = new TopicLanes({
     ...{ clock, topic: 'orders', route, invalidate: () => {} },
     async send(queue, items) {
+      asked(items)
       await send(
         queue,
         items.map(({ message }) => message.body.toString()),
@@ -95,6 +101,28 @@ test('brokers that refuse at once are not asked over and over', async (t) => {
   t.deepEqual(codeOf(results.get('one')), ['UNREACHABLE'])
   t.true(asked <= TIMEOUT_MS / 50 + 10, `${asked} requests`)
   t.true(lanes.isIdle)
+})
+
+test('a message says that it was sent again after an attempt that may have stored it', async (t) => {
+  const requests: string[][] = []
+  const failures = [UNREACHABLE, BUSY]
+  const { lanes, results, add, pass } = opened(
+    async () => {
+      const failure = failures.shift()
+      if (failure !== undefined) throw failure
+    },
+    async () => queuesOf('a').slice(0, 1),
+    (items) => requests.push(items.map(({ properties }) => properties.toString())),
+  )
+  add('one', { key: 'k' })
+  lanes.flush()
+  await turns()
+  add('two', { key: 'k' })
+  lanes.flush()
+  await pass(1_000)
+  t.deepEqual(codeOf(results.get('two')), ['stored'])
+  const marked = 'TRIVET_RESENT\u00011\u0002'
+  t.deepEqual(requests, [[''], [marked], [marked], ['']])
 })
 
 test('what is bound to a broker that has gone goes to another, though nothing comes behind it', async (t) => {

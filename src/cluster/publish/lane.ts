@@ -5,8 +5,9 @@ import { BackOff } from '../../client/calls/back-off.ts'
 import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError, type ErrorCode } from '../../errors.ts'
 import type { PublishReceipt } from '../../model/message.ts'
+import { UNCERTAIN_CODES } from '../../port/broker.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
-import { type Parcel, type ParcelItem, refuse } from './parcel.ts'
+import { type Parcel, type ParcelItem, refuse, resent } from './parcel.ts'
 
 /** A batch of more is taken for no less per message. */
 const BATCH_MESSAGES_MAX = 128
@@ -107,6 +108,7 @@ export class Lane {
       if (!error.retryable) return this.#apart(left, isBound, error)
       this.#isHeldUp = true
       left = this.#inTime(left, error)
+      if (UNCERTAIN_CODES.has(error.code)) left = left.map(resent)
       this.#bound = this.#inTime(this.#bound, error)
       this.#parts.failed(this, error)
       if (!isBound || this.#isStopped) {
