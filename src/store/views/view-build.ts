@@ -62,7 +62,7 @@ export class ViewBuild {
     // Entries missing in it would be written as if they had never been.
     if (this.failure !== undefined) throw this.failure
     const { mark } = views
-    const batch = views.save(opening)
+    const batch = await views.save(opening)
     if (this.#commitLog.syncedEnd < mark) {
       await new Promise<void>((resolve, reject) => {
         this.#commitLog.sync((error) => (error === undefined ? resolve() : reject(error)))

@@ -6,7 +6,6 @@ import { getU32, getU64, putU32, putU64 } from '../../model/bytes.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../../model/names.ts'
 import { BlockCache } from './block-cache.ts'
 import {
-  BLOCK_BYTES,
   type BlockStore,
   type ConsumeQueue,
   ENTRY_BYTES,
@@ -94,8 +93,17 @@ export interface ViewsOptions {
 
 /** Each is a value of its own in the batch, which is made in one turn. */
 const FACTS_PER_BATCH = 4_096
-/** A batch is made in one turn, and each takes some 10 us of it. */
+/** One turn notes how they all are; then each takes some 10 us, in as many as that needs. */
 const QUEUES_PER_BATCH = 2_048
+
+/** What a batch takes of a queue, as it was when the batch began. */
+interface Taken {
+  readonly queue: ConsumeQueue
+  /** undefined: the queue is gone. */
+  readonly value: Buffer | undefined
+  readonly number: number
+  readonly blocks: readonly { readonly number: number; readonly bytes: Buffer }[]
+}
 
 /** Where a queue is to begin, as it was numbered when that was found. */
 interface Cut {
@@ -224,14 +232,16 @@ export class Views implements BlockStore {
     return this.mark !== this.#savedMark || this.#dirtyQueues.length > 0
   }
 
-  /** A batch of everything that changed since the last one. At most one is under way. */
-  save(opening: number): SealedBatch {
+  /**
+   * A batch of everything that changed since the last one, as it is within the call, though it may
+   * take several turns to make. At most one is under way.
+   */
+  async save(opening: number): Promise<SealedBatch> {
     const batch = this.#stored.batch()
     this.#batchSerial++
     this.unsavedEntries = 0
-    const dirty = this.#dirtyQueues
+    const taken = this.#dirtyQueues.map((queue) => this.#take(queue))
     this.#dirtyQueues = []
-    for (const queue of dirty) this.#saveQueue(batch, queue)
     for (const { number, before } of this.#garbage) {
       if (before === BLOCK_NUMBER_MAX) batch.put(garbageKey(number), Buffer.alloc(SEAL_BYTES))
     }
@@ -241,8 +251,11 @@ export class Views implements BlockStore {
     this.facts.save(batch)
     this.due.save(batch)
     this.keys.save(batch, this.#trimmedTo)
-    const root = Buffer.from(`0000${JSON.stringify(this.#root(opening))}`, 'latin1')
-    batch.put(ROOT_KEY, root)
+    const root = this.#root(opening)
+    await this.#saveQueues(batch, taken)
+    const tallies = { ...root.tallies, queues: this.#queueTally.state }
+    const text = JSON.stringify({ ...root, tallies })
+    batch.put(ROOT_KEY, Buffer.from(`0000${text}`, 'latin1'))
     return batch
   }
 
@@ -316,7 +329,7 @@ export class Views implements BlockStore {
       last: this.last,
       trimmedTo: this.#trimmedTo,
       nextNumber: this.#nextNumber,
-      times: this.times.runs,
+      times: this.times.runs.map((run) => ({ ...run })),
       tallies: {
         queues: this.#queueTally.state,
         facts: this.facts.tally.state,
@@ -326,27 +339,37 @@ export class Views implements BlockStore {
     }
   }
 
-  #saveQueue(batch: SealedBatch, queue: ConsumeQueue): void {
+  #take(queue: ConsumeQueue): Taken {
     queue.isDirty = false
-    const key = queueKey(queue.topic, queue.queueId)
-    const before = queue.seal
-    if (queue.isGone) {
-      if (before !== -1) batch.delete(key)
-      queue.seal = -1
-    } else {
-      for (const block of queue.dirtyBlocks()) this.#saveBlock(batch, queue, block)
-      queue.seal = batch.put(key, queueValue(queue))
-    }
-    this.#queueTally.replace(before, queue.seal)
+    const { number, isGone } = queue
+    if (isGone) return { queue, value: undefined, number, blocks: [] }
+    const blocks = [...queue.dirtyBlocks()].map((block) => {
+      block.isDirty = false
+      block.savedIn = this.#batchSerial
+      const length = SEAL_BYTES + block.count * ENTRY_BYTES
+      return { number: block.number, bytes: Buffer.from(block.bytes.subarray(0, length)) }
+    })
+    return { queue, value: queueValue(queue), number, blocks }
   }
 
-  #saveBlock(batch: SealedBatch, queue: ConsumeQueue, block: EntryBlock): void {
-    block.isDirty = false
-    block.savedIn = this.#batchSerial
-    writeBlockKey(blockKeyRoom, queue.number, block.number)
-    const length = SEAL_BYTES + block.count * ENTRY_BYTES
-    const bytes = length === BLOCK_BYTES ? block.bytes : block.bytes.subarray(0, length)
-    batch.put(blockKeyRoom, bytes)
+  async #saveQueues(batch: SealedBatch, taken: readonly Taken[]): Promise<void> {
+    const slice = new Slice(this.#options.clock)
+    for (const { queue, value, number, blocks } of taken) {
+      if (slice.isOver) await slice.rest()
+      const key = queueKey(queue.topic, queue.queueId)
+      const before = queue.seal
+      if (value === undefined) {
+        if (before !== -1) batch.delete(key)
+        queue.seal = -1
+      } else {
+        for (const block of blocks) {
+          writeBlockKey(blockKeyRoom, number, block.number)
+          batch.put(blockKeyRoom, block.bytes)
+        }
+        queue.seal = batch.put(key, value)
+      }
+      this.#queueTally.replace(before, queue.seal)
+    }
   }
 
   /** Takes in what the store holds. @throws ViewsDamaged when that is not whole */

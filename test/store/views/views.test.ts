@@ -2,7 +2,8 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
-import type { ConsumeQueue } from '../../../src/store/views/consume-queue.ts'
+import { getU64 } from '../../../src/model/bytes.ts'
+import { type ConsumeQueue, ENTRY_BYTES } from '../../../src/store/views/consume-queue.ts'
 import { DROP_KIND } from '../../../src/store/views/dropped-topics.ts'
 import { HalfBuild } from '../../../src/store/views/half-build.ts'
 import {
@@ -22,7 +23,7 @@ import {
 import { liveBlocks } from '../../../src/store/views/live-blocks.ts'
 import { lockByKernel } from '../../../src/store/views/pairs/level.ts'
 import { MemoryFull, MemoryKeyValue } from '../../../src/store/views/pairs/memory-key-value.ts'
-import { SealedKeyValue } from '../../../src/store/views/pairs/sealed.ts'
+import { SEAL_BYTES, SealedKeyValue } from '../../../src/store/views/pairs/sealed.ts'
 import { SortedPairs } from '../../../src/store/views/sorted-pairs.ts'
 import { StoreTimes } from '../../../src/store/views/store-times.ts'
 import { Views } from '../../../src/store/views/views.ts'
@@ -36,6 +37,9 @@ import { endSlicesAtOnce } from '../../support/turns.ts'
 
 /** More than a call takes as arguments. */
 const MANY = 130_000
+/** Of a saved queue: where the offset of its end is. */
+const NEXT_AT = SEAL_BYTES + 12
+const ONE_ENTRY = SEAL_BYTES + ENTRY_BYTES
 
 async function opened() {
   const place = new MemoryPlace({ random: new Random(1) })
@@ -52,7 +56,8 @@ async function opened() {
     },
   })
   const save = async (): Promise<void> => {
-    await views.save(1).write(false)
+    const batch = await views.save(1)
+    await batch.write(false)
     views.saved()
   }
   const countOf = async (prefix: 'Q' | 'B' | 'G'): Promise<number> => {
@@ -60,7 +65,7 @@ async function opened() {
     for await (const _ of stored.scan(...prefixRange(prefix))) count++
     return count
   }
-  return { views, clock, save, countOf }
+  return { views, clock, stored, save, countOf }
 }
 
 test('any number of durable light queues is trimmed, and goes, at once', async (t) => {
@@ -100,6 +105,29 @@ test('a batch is due when so many queues have changed as one turn can save', asy
   t.true(views.isFull(MANY))
   await save()
   t.false(views.isFull(MANY))
+})
+
+test('a batch takes turns, and has the queues as they were when it began', async (t) => {
+  const { views, clock, stored } = await opened()
+  const queueOf = (topic: string) => views.queues.queue(views.queues.topic(topic), 0)
+  const topics = ['first', 'last', 'gone']
+  for (const topic of topics) queueOf(topic).append(100, 100, 0, 0)
+  const turns = endSlicesAtOnce(t, clock)
+  const saving = views.save(1)
+  for (const topic of topics) queueOf(topic).append(200, 100, 0, 0)
+  views.dropTopic('gone', 300)
+  await (await saving).write(false)
+  t.true(turns().size >= topics.length)
+  const ends: number[] = []
+  for await (const [, value] of stored.scan(...prefixRange('Q'))) ends.push(getU64(value, NEXT_AT))
+  t.deepEqual(ends, [1, 1, 1])
+  for await (const [, value] of stored.scan(...prefixRange('B'))) t.is(value.length, ONE_ENTRY)
+  views.saved()
+
+  await (await views.save(1)).write(false)
+  const next: number[] = []
+  for await (const [, value] of stored.scan(...prefixRange('Q'))) next.push(getU64(value, NEXT_AT))
+  t.deepEqual(next, [2, 2])
 })
 
 test('trimmed blocks stay until a batch says that they are trimmed: a kill between leaves nothing missing', async (t) => {
