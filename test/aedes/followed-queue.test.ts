@@ -36,7 +36,7 @@ test('a queue that waits for its listeners leaves nothing behind at the signal',
 /** By offset: the properties of the messages of a queue. */
 type Stored = readonly (readonly (readonly [string, string])[])[]
 
-/** Gives all of it, from `from` on. @returns the offsets that listeners were given, and what was skipped to */
+/** @returns from `from` on, the offsets that listeners were given, and those skipped to */
 async function followed(t: ExecutionContext, stored: Stored, from: number) {
   const [given, skippedTo]: [number[], number[]] = [[], []]
   const pull = async ({ offset }: { readonly offset: number }) => {
