@@ -150,15 +150,75 @@ test('while POPs are answered in full, one taker has several under way', async (
   t.is(positions.size, 512)
 })
 
-/** Counts those under way at the broker. */
-async function popsOf({ brokers, routes }: Links): Promise<{ most: number }> {
+test('answers of POPs that pass each other leave a queue its order', async (t) => {
+  const { receiver, send, newLinks } = await opened(t)
+  const links = newLinks()
+  const one = receiver(links)
+  await passing(links)
+  await send(...Array.from({ length: 1_024 }, (_, i) => `m${i}`))
+  const offsets: number[] = []
+  while (offsets.length < 1_024) {
+    const messages = await one.receive(asked({ maxMessages: 256 }))
+    for (const { record } of messages) offsets.push(new RecordView(record).queueOffset)
+  }
+  t.deepEqual(offsets, [...offsets.keys()])
+  await one.close()
+  await links.close()
+})
+
+/** Of answers that come while others are due, each second one waits until the next has come. */
+async function passing({ brokers, routes }: Links): Promise<void> {
   await routes.queues('orders')
   const connection = await brokers.connection('broker-a')
   const request = connection.request.bind(connection)
-  const pops = { most: 0 }
+  let underWay = 0
+  let letPass: (() => void) | undefined
+  connection.request = async (code, options) => {
+    if (code !== REQUEST.popMessage) return request(code, options)
+    underWay++
+    const answer = await request(code, options)
+    underWay--
+    if (letPass === undefined && underWay > 0) {
+      await new Promise<void>((resolve) => {
+        letPass = resolve
+      })
+    } else {
+      // Behind what this answer brings about.
+      setImmediate(letPass ?? (() => {}))
+      letPass = undefined
+    }
+    return answer
+  }
+}
+
+test('POPs under way at one time ask for no more than is wanted', async (t) => {
+  const { clock, receiver, send, newLinks } = await opened(t)
+  const links = newLinks()
+  const one = receiver(links)
+  const pops = await popsOf(links)
+  await send(...Array.from({ length: 1_024 }, (_, i) => `m${i}`))
+  const take = async (maxMessages: number) => (await one.receive(asked({ maxMessages }))).length
+  // In full, until several go out at a time.
+  for (let received = 0; received < 512; ) received += await take(200)
+  t.true(pops.most > 1, `${pops.most} at a time`)
+  // As of a link whose credit is used up; it was 200 before as well.
+  for (let wanted = 200; wanted > 0; ) wanted -= await take(wanted)
+  await clock.pass(2_000)
+  t.is(pops.handedBack, 0)
+  await one.close()
+  await links.close()
+})
+
+/** Counts those under way at the broker, and what goes back there. */
+async function popsOf({ brokers, routes }: Links): Promise<{ most: number; handedBack: number }> {
+  await routes.queues('orders')
+  const connection = await brokers.connection('broker-a')
+  const request = connection.request.bind(connection)
+  const pops = { most: 0, handedBack: 0 }
   let underWay = 0
   connection.request = (code, options) => {
     const answer = request(code, options)
+    if (code === REQUEST.changeInvisibleTime) pops.handedBack++
     if (code !== REQUEST.popMessage) return answer
     pops.most = Math.max(pops.most, ++underWay)
     return answer.finally(() => underWay--)

@@ -14,6 +14,7 @@ import { INIT_AT_END, POP_MESSAGES_MAX, type PopFields } from '../../remoting/re
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import type { Links } from '../links.ts'
 import { filterOfPop } from '../read/broker-filter.ts'
+import { PopOrder } from './pop-order.ts'
 
 /** One request is held so long at most; then the next is. */
 const HELD_MS_MAX = 15_000
@@ -58,8 +59,14 @@ export class PopLine {
   #pops = 0
   /** Those of them that do not wait for news. */
   #asking = 0
+  /** Messages that they may be answered with. */
+  #asked = 0
   /** POPs that what the takers have room for comes in. */
   #due = 0
+  /** Messages that the takers have room for. */
+  #wanted = 0
+  /** What POPs under way at one time are answered with. */
+  readonly #order = new PopOrder()
   /** Those of them that may be under way: more with each answer in full, one after an empty one. */
   #width = 1
   #turn = 0
@@ -68,7 +75,7 @@ export class PopLine {
   /** Brokers that have not answered yet. */
   readonly #slow = new Set<string>()
   /** Brokers that are to tell when they have something. */
-  readonly #asked = new Set<string>()
+  readonly #awaited = new Set<string>()
   /** Ends the wait for that. */
   #wake: ((isNews: boolean) => void) | undefined
   readonly #stop = abortController()
@@ -85,7 +92,7 @@ export class PopLine {
 
   add(taker: Taker): void {
     this.#takers.push(taker)
-    this.#due += popsOf(taker)
+    this.#count(taker, 1)
     if (this.#left.length > 0) this.#hand(this.#left.splice(0))
     this.#look()
     this.#popMore()
@@ -95,9 +102,14 @@ export class PopLine {
     const at = this.#takers.indexOf(taker)
     if (at >= 0) {
       this.#takers.splice(at, 1)
-      this.#due -= popsOf(taker)
+      this.#count(taker, -1)
     }
     this.#endIfAlone()
+  }
+
+  #count({ request }: Taker, sign: 1 | -1): void {
+    this.#wanted += sign * request.maxMessages
+    this.#due += sign * Math.ceil(request.maxMessages / POP_MESSAGES_MAX)
   }
 
   /** What has no taker waits for no news. */
@@ -113,6 +125,7 @@ export class PopLine {
     this.#isClosed = true
     this.#stop.abort(new BrokerError('CLOSED', 'the gateway is closed'))
     this.#wake?.(false)
+    this.#left.push(...this.#order.takeAll())
     await this.#handBackLeft()
     while (this.#popping.size > 0) await Promise.all(this.#popping)
   }
@@ -132,7 +145,8 @@ export class PopLine {
   }
 
   get #isInUse(): boolean {
-    return this.#takers.length + this.#pops + this.#left.length + this.#asked.size > 0
+    const kept = this.#left.length + this.#order.waiting
+    return this.#takers.length + this.#pops + kept + this.#awaited.size > 0
   }
 
   #leaveLater(): void {
@@ -147,8 +161,13 @@ export class PopLine {
     return Math.min(this.#due, Math.max(this.#width, Math.min(POPS_MAX, this.#takers.length)))
   }
 
+  /** Messages that nothing is asked for, and that none of those which wait will fill. */
+  get #room(): number {
+    return this.#wanted - this.#asked - this.#order.waiting
+  }
+
   #popMore(): void {
-    while (this.#pops < this.#popsMax && !this.#isClosed) void this.#run()
+    while (this.#pops < this.#popsMax && this.#room > 0 && !this.#isClosed) void this.#run()
   }
 
   async #run(): Promise<void> {
@@ -158,6 +177,8 @@ export class PopLine {
       while (this.#takers.length > 0 && !this.#isClosed) {
         const isFound = await this.#round(isFirst)
         if (!isFirst && (!isFound || this.#asking >= this.#popsMax)) return
+        // Those under way may fill it all.
+        if (this.#asking > 0 && this.#room <= 0) return
         this.#popMore()
       }
     } finally {
@@ -193,15 +214,17 @@ export class PopLine {
 
   async #popOnce(request: ReceiveRequest) {
     const { routes } = this.#parts.links
+    const fields = this.#fieldsOf(request)
     this.#asking++
+    this.#asked += fields.maxMsgNums
     try {
       const { readable, writable } = await routes.queues(request.topic)
       if (readable.length === 0 && writable.length > 0) throw unreadable(request.topic)
       const names = namesOf(request, readable)
-      const fields = this.#fieldsOf(request)
       return { names, fields, isFound: await this.#popAny(names, fields) }
     } finally {
       this.#asking--
+      this.#asked -= fields.maxMsgNums
     }
   }
 
@@ -212,7 +235,7 @@ export class PopLine {
       consumerGroup: group,
       topic,
       queueId,
-      maxMsgNums: Math.min(maxMessages, POP_MESSAGES_MAX),
+      maxMsgNums: Math.min(maxMessages, POP_MESSAGES_MAX, Math.max(this.#room, 1)),
       invisibleTime: invisibleMs,
       pollTime: 0,
       bornTime: 0,
@@ -233,11 +256,7 @@ export class PopLine {
       const name = names[(first + i) % names.length]!
       if (this.#slow.has(name)) continue
       try {
-        const popped = await this.#pop(name, fields, names.length > 1)
-        if (popped.length === 0) continue
-        if (popped.length >= fields.maxMsgNums && !fields.order) this.#widen()
-        this.#hand(popped)
-        return true
+        if (await this.#pop(name, fields, names.length > 1)) return true
       } catch (error) {
         failure = error
         failures++
@@ -248,16 +267,13 @@ export class PopLine {
     return false
   }
 
-  #widen(): void {
-    this.#width = Math.min(this.#width * 2, FULL_POPS_MAX)
-  }
-
-  /** Nothing of one that is slow, where there are others; what it still answers is handed out. */
-  async #pop(name: string, fields: PopFields, hasOthers: boolean): Promise<PoppedRecord[]> {
-    const { links, clock } = this.#parts
-    const popping = links.brokers
-      .connection(name)
-      .then((connection) => popMessages(connection, name, fields, {}))
+  /**
+   * Whether it had something. One that is slow has nothing, where there are others; what it still
+   * answers is handed out.
+   */
+  async #pop(name: string, fields: PopFields, hasOthers: boolean): Promise<boolean> {
+    const { clock } = this.#parts
+    const popping = this.#popInOrder(name, fields)
     this.#track(popping)
     if (!hasOthers) return popping
     const slow = Symbol()
@@ -268,13 +284,23 @@ export class PopLine {
     const first = await Promise.race([popping, patience]).finally(() => timer?.cancel())
     if (first !== slow) return first
     this.#slow.add(name)
-    this.#track(
-      popping
-        .then((popped) => this.#hand(popped))
-        .catch(() => {})
-        .finally(() => this.#slow.delete(name)),
-    )
-    return []
+    this.#track(popping.catch(() => {}).finally(() => this.#slow.delete(name)))
+    return false
+  }
+
+  async #popInOrder(name: string, fields: PopFields): Promise<boolean> {
+    const open = this.#order.open(name)
+    let popped: PoppedRecord[] = []
+    try {
+      const connection = await this.#parts.links.brokers.connection(name)
+      popped = await popMessages(connection, name, fields, {})
+      const isFull = popped.length >= fields.maxMsgNums && !fields.order
+      if (isFull) this.#width = Math.min(this.#width * 2, FULL_POPS_MAX)
+    } finally {
+      this.#hand(this.#order.answered(open, popped))
+      if (this.#isClosed) this.#hand(this.#order.takeAll())
+    }
+    return popped.length > 0
   }
 
   #track(popping: Promise<unknown>): void {
@@ -292,18 +318,19 @@ export class PopLine {
    */
   #news(names: readonly string[], fields: PopFields): Promise<boolean> {
     for (const name of names) {
-      if (!this.#asked.has(name) && !this.#slow.has(name)) this.#ask(name, fields)
+      if (!this.#awaited.has(name) && !this.#slow.has(name)) this.#ask(name, fields)
     }
     return new Promise((resolve) => {
       this.#wake = resolve
-      if (this.#asked.size === 0) void sleep(this.#parts.clock, PAUSE_MS).then(() => resolve(false))
+      if (this.#awaited.size === 0)
+        void sleep(this.#parts.clock, PAUSE_MS).then(() => resolve(false))
     })
   }
 
   #ask(name: string, fields: PopFields): void {
-    this.#asked.add(name)
+    this.#awaited.add(name)
     void this.#isThere(name, fields).then((isNews) => {
-      this.#asked.delete(name)
+      this.#awaited.delete(name)
       this.#wake?.(isNews)
       this.#look()
     })
@@ -326,7 +353,7 @@ export class PopLine {
   #hand(popped: PoppedRecord[]): void {
     while (popped.length > 0 && this.#takers.length > 0 && !this.#isClosed) {
       const taker = this.#takers.shift()!
-      this.#due -= popsOf(taker)
+      this.#count(taker, -1)
       taker.take(popped)
     }
     this.#endIfAlone()
@@ -358,8 +385,6 @@ export class PopLine {
     }
   }
 }
-
-const popsOf = ({ request }: Taker): number => Math.ceil(request.maxMessages / POP_MESSAGES_MAX)
 
 /** @throws QUEUE_NOT_FOUND, NO_ROUTE */
 function namesOf(
