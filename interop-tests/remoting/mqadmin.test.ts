@@ -62,6 +62,9 @@ function shapeOf(output: string): readonly string[] {
     .sort()
 }
 
+/** Apache's broker lists a client that had to connect again twice, until the first connection is closed. */
+const withoutTwins = (lines: readonly string[]): readonly string[] => [...new Set(lines)]
+
 async function outputs(
   t: ExecutionContext,
   at: { readonly nameServer: string; readonly broker: string },
@@ -81,10 +84,11 @@ async function outputs(
   const messages = { nameServer, topic, count: 6, mode: 'ordered', keys: 2 }
   const [sent] = await (await java(t, 'produce', messages)).ends()
   await consumer.receives(6)
-  // Some commands show what is consumed, which the client tells every five seconds.
+  // Some commands show what is consumed, which the client tells every five seconds. Before it has, Apache's broker lists
+  // no queue of the group, and 'Diff Total: 0'.
   await eventually(async () => {
     const progress = await run(`consumerProgress -g ${group}`)
-    return progress.includes('Diff Total: 0') || undefined
+    return (progress.includes(topic) && progress.includes('Diff Total: 0')) || undefined
   })
   const connections = await run(`consumerConnection -g ${group}`)
   const [, clientId = ''] = /^(\S+@\S+)/m.exec(connections) ?? []
@@ -121,7 +125,10 @@ testJava('mqadmin shows and does the same', async (t) => {
     if (!isWorking(expected)) continue
     t.true(isWorking(output), `${words}:\n${output}`)
     worked.add(command)
-    if (DIFFERS[command] === undefined) t.deepEqual(shapeOf(output), shapeOf(expected), words)
+    if (DIFFERS[command] !== undefined) continue
+    const shapes = [output, expected].map(shapeOf)
+    const [shown, wanted] = command.endsWith('Connection') ? shapes.map(withoutTwins) : shapes
+    t.deepEqual(shown, wanted, words)
   }
   t.log(`${worked.size} sub-commands worked on both`)
   t.true(worked.size >= 60, `${worked.size} sub-commands worked on both`)
