@@ -39,12 +39,13 @@ type IsKnown = (name: string, ours: string | undefined) => boolean
 export const different = ({ theirs, ours }: Answers): string[] =>
   [...theirs].filter(([name, answer]) => ours.get(name) !== answer).map(([name]) => name)
 
-async function answers(
+export async function answers(
   t: ExecutionContext,
   nameServer: string,
   only: string,
+  jvmOptions: readonly string[] = [],
 ): Promise<Map<string, string>> {
-  const probe = await java(t, 'api', { nameServer, only })
+  const probe = await java(t, 'api', { nameServer, only }, jvmOptions)
   await probe.ends()
   return new Map(probe.of('case').map((event) => [String(event['name']), String(event['answer'])]))
 }
