@@ -9,7 +9,7 @@ import { routingName } from '../../model/routing-name.ts'
 import type { Frame } from '../log/commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import { dueTime } from './due-index.ts'
-import { KEYS_PER_RECORD_MAX, keyHash } from './key-index.ts'
+import { IdHasher, KEYS_PER_RECORD_MAX, keyHash } from './key-index.ts'
 import { decodeNotes, firedAt, firedCount, type Note, type QueueEnd } from './notes.ts'
 import { ViewsDamaged } from './pairs/sealed.ts'
 import { placeHash, type TopicQueues } from './queue-table.ts'
@@ -26,6 +26,7 @@ export class Dispatcher {
   readonly #log: Logger
   readonly #isPassive: () => boolean
   readonly #scan = new RecordScan()
+  readonly #ids = new IdHasher()
   /** Queues with entries that the arrival listener was not told of. */
   readonly #touched: ConsumeQueue[] = []
   /** Most records of a frame are of the topic before. */
@@ -153,7 +154,7 @@ export class Dispatcher {
   #indexUniqueKey(bytes: Buffer, seed: number, position: number): void {
     const { uniqueKeyStart, uniqueKeyEnd } = this.#scan
     if (uniqueKeyEnd === 0) return
-    this.#views.keys.add(keyHash(bytes, uniqueKeyStart, uniqueKeyEnd, seed), position)
+    this.#views.keys.add(this.#ids.hash(bytes, uniqueKeyStart, uniqueKeyEnd, seed), position)
   }
 
   #indexKeys(bytes: Buffer, seed: number, position: number): void {

@@ -5,7 +5,7 @@
 //
 //   run      seal, u8 bits, u32 entries, u64 end        buckets = 2^bits
 //   bucket   seal, repeated: i32 hash, u32 position - runStart
-import { getI32, getU32, getU64, putU32, putU64 } from '../../model/bytes.ts'
+import { getI32, getU32, getU64, putU32, putU64, viewOf } from '../../model/bytes.ts'
 import { bucketKey, parseRunKey, prefixRange, runKey } from './keys.ts'
 import {
   readSeal,
@@ -27,13 +27,55 @@ const ENTRY_BYTES = 8
 const HASH_PRIME = 0x9e3779b1
 
 /** Hash of `bytes[start, end)` on top of a topic's hash. */
-export function keyHash(bytes: Uint8Array, start: number, end: number, seed: number): number {
-  let h = seed ^ (end - start)
+export const keyHash = (bytes: Uint8Array, start: number, end: number, seed: number): number =>
+  hashed(bytes, start, end, seed ^ (end - start))
+
+function hashed(bytes: Uint8Array, start: number, end: number, from: number): number {
+  let h = from
   for (let at = start; at < end; at++) {
     h = Math.imul(h ^ bytes[at]!, HASH_PRIME)
     h ^= h >>> 15
   }
   return h
+}
+
+/** A unique id in RocketMQ's usual form, and the part that ids of one sender share for a while. */
+const ID_BYTES = 32
+const HEAD_WORDS = 7
+
+/**
+ * `keyHash` of ids that come one after the other, for a third of its price: those that a sender
+ * makes within a millisecond differ in their last four characters, the count, alone.
+ */
+export class IdHasher {
+  readonly #head = new Int32Array(HEAD_WORDS)
+  #seed = 0
+  /** The hash so far, behind that head. */
+  #hash: number | undefined
+
+  hash(bytes: Uint8Array, start: number, end: number, seed: number): number {
+    if (end - start !== ID_BYTES) return keyHash(bytes, start, end, seed)
+    const rest = start + 4 * HEAD_WORDS
+    if (this.#hash === undefined || seed !== this.#seed || !this.#isHead(bytes, start)) {
+      this.#keep(bytes, start)
+      this.#seed = seed
+      this.#hash = hashed(bytes, start, rest, seed ^ ID_BYTES)
+    }
+    return hashed(bytes, rest, end, this.#hash)
+  }
+
+  /** The last word first: it is the one that changes. */
+  #isHead(bytes: Uint8Array, start: number): boolean {
+    const view = viewOf(bytes)
+    let i = HEAD_WORDS - 1
+    while (i >= 0 && view.getInt32(start + 4 * i) === this.#head[i]) i--
+    return i < 0
+  }
+
+  #keep(bytes: Uint8Array, start: number): void {
+    const view = viewOf(bytes)
+    for (let i = 0; i < HEAD_WORDS; i++) this.#head[i] = view.getInt32(start + 4 * i)
+  }
 }
 
 const CHAINS = RUN_ENTRIES_MAX

@@ -15,7 +15,7 @@ import {
   entryTagHash,
 } from '../../../src/store/views/consume-queue.ts'
 import { DueIndex, dueTime } from '../../../src/store/views/due-index.ts'
-import { KeyIndex, keyHash } from '../../../src/store/views/key-index.ts'
+import { IdHasher, KeyIndex, keyHash } from '../../../src/store/views/key-index.ts'
 import { bucketKey, dueKey } from '../../../src/store/views/keys.ts'
 import { liveBlocks } from '../../../src/store/views/live-blocks.ts'
 import { SEAL_BYTES, SealedKeyValue, ViewsDamaged } from '../../../src/store/views/pairs/sealed.ts'
@@ -157,6 +157,22 @@ const hashOf = (i: number): number => {
   const bytes = Buffer.from(`key ${i % 1000}`)
   return keyHash(bytes, 0, bytes.length, 7)
 }
+
+test('Ids that come one after the other have the hashes that each has alone', (t) => {
+  const head = fc.constantFrom('0A', '0B').map((start) => start.padEnd(28, '7'))
+  const id = fc.tuple(head, fc.constantFrom('', '000', '0001', '0002', '00010'))
+  const next = fc.record({ id, at: fc.nat(5), seed: fc.constantFrom(0, 7) })
+  fc.assert(
+    fc.property(fc.array(next), (all) => {
+      const ids = new IdHasher()
+      for (const { id, at, seed } of all) {
+        const bytes = Buffer.from(`${' '.repeat(at)}${id.join('')}`)
+        const expected = keyHash(bytes, at, bytes.length, seed)
+        t.is(ids.hash(bytes, at, bytes.length, seed), expected)
+      }
+    }),
+  )
+})
 
 const fill = (index: KeyIndex, count: number): void => {
   for (let i = 0; i < count; i++) index.add(hashOf(i), i * RECORD_BYTES)
