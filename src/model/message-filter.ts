@@ -1,5 +1,6 @@
 // What a reader selects of a topic: by tags, or by a SQL92 condition over properties.
 import { BrokerError } from '../errors.ts'
+import { ownProperty } from './own-properties.ts'
 import { PROPERTY, VALUE_END, valueStart } from './properties.ts'
 import type { RecordView } from './record.ts'
 import { originalTopic } from './routing-name.ts'
@@ -29,11 +30,18 @@ export function parseMessageFilter(expression: string | undefined, type = ''): M
 export const selectsAll = (filter: MessageFilter): boolean =>
   filter.kind === 'tags' && filter.tags === undefined
 
-/** The exact check; the hashes of tags collide, and conditions have none. */
-export const selects = (filter: MessageFilter, record: RecordView): boolean =>
+/**
+ * The exact check; the hashes of tags collide, and conditions have none. `clusterName`: of the
+ * broker whose log has the record; of a record as a broker shows it undefined.
+ */
+export const selects = (
+  filter: MessageFilter,
+  record: RecordView,
+  clusterName?: string,
+): boolean =>
   filter.kind === 'tags'
     ? filter.tags === undefined || tagMatches(filter, record.property(PROPERTY.tags))
-    : filter.matches(propertiesOf(record, filter))
+    : filter.matches(propertiesOf(record, filter, clusterName))
 
 /** Names in one record, each of which is scanned for; of more all are decoded once. */
 const SCANS_MAX = 8
@@ -45,6 +53,7 @@ const SCANS_MAX = 8
 class RecordProperties implements PropertyLookup {
   #record: RecordView | undefined
   #isJms = false
+  #clusterName: string | undefined
   #decoded: ReadonlyMap<string, string> | undefined
   /** Of the record: what was found of a name is of this one where the serial beside it is. */
   #serial = 0
@@ -53,8 +62,9 @@ class RecordProperties implements PropertyLookup {
   readonly #digits: number[] = []
   readonly #digitsOf: number[] = []
 
-  begin(record: RecordView, { dialect, names }: SqlFilter): void {
+  begin(record: RecordView, { dialect, names }: SqlFilter, clusterName: string | undefined): void {
     this.#record = record
+    this.#clusterName = clusterName
     this.#isJms = dialect === 'jms'
     this.#decoded = names > SCANS_MAX ? record.firstProperties() : undefined
     this.#serial++
@@ -78,8 +88,14 @@ class RecordProperties implements PropertyLookup {
     return this.#digits[index]!
   }
 
-  readonly #find = (name: string): string | undefined =>
-    this.#decoded === undefined ? this.#record!.property(name) : this.#decoded.get(name)
+  readonly #find = (name: string): string | undefined => {
+    const record = this.#record!
+    const decoded = this.#decoded
+    const value = decoded === undefined ? record.property(name) : decoded.get(name)
+    const clusterName = this.#clusterName
+    if (value !== undefined || clusterName === undefined) return value
+    return ownProperty(record, name, clusterName)
+  }
 }
 
 /** As `fewDigits` of the value; -1 where there is none. */
@@ -100,8 +116,12 @@ function digitsIn({ bytes, propertiesStart, propertiesEnd }: RecordView, name: s
 const properties = new RecordProperties()
 
 /** For one evaluation of the condition. */
-function propertiesOf(record: RecordView, filter: SqlFilter): PropertyLookup {
-  properties.begin(record, filter)
+function propertiesOf(
+  record: RecordView,
+  filter: SqlFilter,
+  clusterName: string | undefined,
+): PropertyLookup {
+  properties.begin(record, filter, clusterName)
   return properties
 }
 

@@ -42,6 +42,8 @@ export const SYS_FLAG = {
   storeHostV6: 0x20,
   /** Ours, beyond the bits of RocketMQ: a property says when the message expires. */
   expires: 0x1_0000,
+  /** Ours: what a broker adds to each message is not in the record (own-properties.ts). */
+  ownProperties: 0x2_0000,
 } as const
 
 /** An encoded property that is written where the record is. */

@@ -345,11 +345,15 @@ export class Handout {
    */
   #ownerOfNew(queue: GroupQueue, record: RecordView): string | undefined {
     if (queue.isRetry) return this.#group.ownerOf(record)
-    return this.#leavesRest || selects(this.#filter, record) ? this.topic : undefined
+    return this.#leavesRest || this.#selects(this.#filter, record) ? this.topic : undefined
   }
 
   #isWanted(record: RecordView, { request }: Taking): boolean {
-    return selects(this.#leavesRest ? request.filter : this.#filter, record)
+    return this.#selects(this.#leavesRest ? request.filter : this.#filter, record)
+  }
+
+  #selects(filter: MessageFilter, record: RecordView): boolean {
+    return selects(filter, record, this.#group.options.clusterName)
   }
 
   /**

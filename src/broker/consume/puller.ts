@@ -248,7 +248,7 @@ export class Puller {
   }
 
   #isWanted(filter: MessageFilter, record: RecordView): boolean {
-    if (!selects(filter, record)) return false
+    if (!selects(filter, record, this.#parts.options.clusterName)) return false
     const isAlive = !isExpired(record, this.#parts.clock)
     if (!isAlive) this.#expired.value++
     return isAlive

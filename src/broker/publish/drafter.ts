@@ -10,6 +10,7 @@ import { encodeRecallHandle } from '../../model/message-id.ts'
 import { SCAN, SPECIAL, scanProperties } from '../../model/message-scan.ts'
 import { checkTopicName, groupOfTopic, isRetryTopic } from '../../model/names.ts'
 import { queueOfKey } from '../../model/ordering-key.ts'
+import { OwnProperties } from '../../model/own-properties.ts'
 import {
   asBuffer,
   BROKER_PROPERTIES,
@@ -39,7 +40,6 @@ import { DELAY_PROPERTIES, deliveryTime, withKnownLevel } from './delay.ts'
 import type { Dispatches, Dispatching } from './dispatches.ts'
 import { halfDraft, isPrepared } from './halves.ts'
 import { mqttProperties } from './mqtt-name.ts'
-import { OwnProperties } from './own-properties.ts'
 import { prioritised } from './priority.ts'
 import { queueInTurn } from './queue-choice.ts'
 import type { QueueLockTable } from './queue-locks.ts'
@@ -213,11 +213,13 @@ export class Drafter {
       batch.unsaved ??= new Set()
       batch.unsaved.add(topic)
     }
+    const own = this.#own.behind(properties, PROPERTIES_BYTES_MAX - (uniqueKey?.length ?? 0))
+    const isLeftOut = message.ownProperties === true && own !== undefined && (found & SPECIAL) === 0
     const draft = {
       topic: definition.name,
       queueId,
       flag: message.flag,
-      sysFlag: message.sysFlag,
+      sysFlag: isLeftOut ? message.sysFlag | SYS_FLAG.ownProperties : message.sysFlag,
       bornTimestamp: message.bornTimestamp,
       bornHost: message.bornHost,
       reconsumeTimes: message.reconsumeTimes,
@@ -225,10 +227,7 @@ export class Drafter {
       body,
       properties,
       uniqueKey,
-      brokerProperties: this.#own.behind(
-        properties,
-        PROPERTIES_BYTES_MAX - (uniqueKey?.length ?? 0),
-      ),
+      brokerProperties: isLeftOut ? undefined : own,
       dueMs: undefined,
       dueKind: undefined,
       rounds: undefined,

@@ -5,6 +5,7 @@ import { type Action, isAllowed, type Principal, type Resource } from '../../acc
 import type { SharedSlice } from '../../clock.ts'
 import type { QueueName } from '../../model/message.ts'
 import { isLightQueue, isRetryTopic, topicOfWire, topicOnWire } from '../../model/names.ts'
+import type { OwnProperties } from '../../model/own-properties.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
 import type { Traffic } from '../../port/traffic.ts'
 import { tooLongForAnswer } from '../../remoting/answer-bytes.ts'
@@ -26,6 +27,8 @@ export interface RemotingContext extends GatewayContext {
   readonly inflation: Inflation
   /** Of all looks at records for answers about times and positions. */
   readonly recordLooks: SharedSlice
+  /** What the broker adds to messages, as its clients read them. */
+  readonly ownProperties: OwnProperties
 }
 
 export interface Call {

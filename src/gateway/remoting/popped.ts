@@ -3,6 +3,7 @@
 import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
 import type { Popped, PoppedMessage } from '../../model/message.ts'
 import { isRetryTopic } from '../../model/names.ts'
+import type { OwnProperties } from '../../model/own-properties.ts'
 import { editProperties, PROPERTY } from '../../model/properties.ts'
 import {
   draftOf,
@@ -27,6 +28,7 @@ export interface PopContext {
   readonly invisibleTime: number
   readonly reviveQid: number
   readonly ordered: boolean
+  readonly ownProperties: OwnProperties
 }
 
 export interface PoppedAnswer {
@@ -64,7 +66,9 @@ export function poppedAnswer({ poppedAt, messages }: Popped, context: PopContext
   }
   // What came again may stand behind what is new; clients look their messages up in order.
   for (const { offsets } of queues) offsets.sort((a, b) => a - b)
-  const records = messages.map((message) => shown(message, poppedAt, context))
+  const records = messages.map((message) =>
+    context.ownProperties.shown(named(message, poppedAt, context)),
+  )
   return {
     fields: {
       startOffsetInfo: printStartOffsets(queues),
@@ -121,7 +125,7 @@ function orderCounts(messages: readonly PoppedMessage[]): string {
  * One that was received before comes under its first topic, with the attempts that failed; from the
  * retry topic, where clients could not name it, with its handle.
  */
-function shown(message: PoppedMessage, poppedAt: number, context: PopContext): Buffer {
+function named(message: PoppedMessage, poppedAt: number, context: PopContext): Buffer {
   const { record, topic, attempt } = message
   const view = new RecordView(record)
   if (!isRetryTopic(topic) || topic === context.topic) {

@@ -4,6 +4,7 @@ import { SharedSlice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import type { NewMessage } from '../../model/message.ts'
+import { OwnProperties } from '../../model/own-properties.ts'
 import { Connections } from '../../net/connections.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { Traffic } from '../../port/traffic.ts'
@@ -52,7 +53,9 @@ export class RemotingGateway implements Gateway {
     const traffic = new Traffic(context.numbers, this.protocol)
     const inflation = new Inflation(context.clock)
     const recordLooks = new SharedSlice(context.clock)
-    this.#context = { ...context, traffic, heldPops: new HeldPops(), inflation, recordLooks }
+    const ownProperties = new OwnProperties(context.broker.identity.clusterName)
+    const own = { traffic, heldPops: new HeldPops(), inflation, recordLooks, ownProperties }
+    this.#context = { ...context, ...own }
     this.#responses = new SendResponses(context.broker.identity.storeHost)
     this.#bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_DEFAULT
     this.#serving = new Serving(context, options)

@@ -30,7 +30,6 @@ for (const [what, properties, queueId, isKept] of [
     const [record] = [...recordsOf((await broker.pull(pullRequest('orders', { queueId }))).records)]
     t.is(record?.queueId, queueId)
     t.is(record?.property(PROPERTY.priority) !== undefined, isKept)
-    t.is(record?.property(PROPERTY.cluster), 'DefaultCluster')
     t.is(record?.property(PROPERTY.uniqueKey)?.length, 32)
   })
 }

@@ -2,11 +2,11 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { APPEND_BYTES_TARGET } from '../../../src/broker/options.ts'
-import { OwnProperties } from '../../../src/broker/publish/own-properties.ts'
 import { UniqueIds } from '../../../src/broker/publish/unique-ids.ts'
 import { BrokerError } from '../../../src/errors.ts'
 import type { PublishReceipt } from '../../../src/model/message.ts'
 import { SCAN, scanProperties, WAITING_PROPERTIES } from '../../../src/model/message-scan.ts'
+import { OwnProperties } from '../../../src/model/own-properties.ts'
 import {
   BROKER_PROPERTIES,
   decodeProperties,

@@ -5,7 +5,7 @@ import type { PublishReceipt, PublishResult } from '../../../src/model/message.t
 import { queueOfKey } from '../../../src/model/ordering-key.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import { BROKER_PROPERTIES, PROPERTY } from '../../../src/model/properties.ts'
-import { recordsOf } from '../../../src/model/record.ts'
+import { recordsOf, SYS_FLAG } from '../../../src/model/record.ts'
 import { PERM_READ } from '../../../src/model/topic.ts'
 import {
   bodiesOf,
@@ -113,13 +113,15 @@ const propertiesOf = async (broker: EmbeddedBroker): Promise<ReadonlyMap<string,
   return [...recordsOf(records)].map((record) => record.properties())
 }
 
-test('every message says the cluster, the region and that traces are wanted', async (t) => {
+const NATIVE = { queueId: 0, ownProperties: false } as const
+
+test('every native message says the cluster, the region and that traces are wanted', async (t) => {
   const { broker } = await startBroker(t, { clusterName: 'Harbour' })
   const open = Buffer.from('UNIQ_KEY\u0001mine\u0002colour\u0001red')
   await broker.publish([
-    newMessage('orders', { queueId: 0, properties: { UNIQ_KEY: 'mine' } }),
-    { ...newMessage('orders', { queueId: 0 }), properties: open },
-    newMessage('orders', { queueId: 0 }),
+    newMessage('orders', { ...NATIVE, properties: { UNIQ_KEY: 'mine' } }),
+    { ...newMessage('orders', NATIVE), properties: open },
+    newMessage('orders', NATIVE),
   ])
   const all = await propertiesOf(broker)
   for (const properties of all) {
@@ -133,7 +135,7 @@ test('every message says the cluster, the region and that traces are wanted', as
 test('a message that is sent on says them once, as this broker does', async (t) => {
   const { broker } = await startBroker(t)
   const received = { CLUSTER: 'Elsewhere', MSG_REGION: 'r', TRACE_ON: 'false', colour: 'red' }
-  const sentOn = { queueId: 0, properties: received, ownProperties: false }
+  const sentOn = { ...NATIVE, properties: received }
   await broker.publish([newMessage('orders', sentOn)])
   const { records } = await broker.pull(pullRequest('orders'))
   const [record] = [...recordsOf(records)]
@@ -149,7 +151,7 @@ test('properties of 32,700 bytes are taken, with what fits of ours behind them',
   const sized = (bytes: number): string => 'x'.repeat(bytes - 'big\u0001\u0002'.length)
   const results = await broker.publish(
     [32_600, 32_700, 32_701].map((bytes) =>
-      newMessage('orders', { queueId: 0, properties: { big: sized(bytes) } }),
+      newMessage('orders', { ...NATIVE, properties: { big: sized(bytes) } }),
     ),
   )
   t.deepEqual(codesOf(results), [null, null, 'MESSAGE_TOO_LARGE'])
@@ -157,6 +159,26 @@ test('properties of 32,700 bytes are taken, with what fits of ours behind them',
   t.deepEqual(
     all.map((properties) => properties.get(PROPERTY.cluster)),
     ['DefaultCluster', undefined],
+  )
+})
+
+test('a message of another protocol lacks them where native clients can be shown all', async (t) => {
+  const { broker } = await startBroker(t)
+  const sized = (bytes: number): string => 'x'.repeat(bytes - 'big\u0001\u0002'.length)
+  await broker.publish([
+    newMessage('orders', { queueId: 0 }),
+    newMessage('orders', { queueId: 0, properties: { big: sized(32_700) } }),
+    newMessage('orders', { queueId: 0, properties: { TRIVET_TTL_MS: '60000' } }),
+  ])
+  const { records } = await broker.pull(pullRequest('orders'))
+  t.deepEqual(
+    [...recordsOf(records)].map(({ sysFlag }) => (sysFlag & SYS_FLAG.ownProperties) !== 0),
+    [true, false, false],
+  )
+  const all = await propertiesOf(broker)
+  t.deepEqual(
+    all.map((properties) => properties.get(PROPERTY.cluster)),
+    [undefined, undefined, 'DefaultCluster'],
   )
 })
 

@@ -28,7 +28,7 @@ async function queryMessage(call: Call): Promise<Answer> {
   const query = readFields(QUERY_MESSAGE, call.fields)
   authorize(call, 'read', topicResource(query.topic))
   const isUnique = call.fields.get(UNIQUE_KEY_QUERY) === 'true'
-  const { broker, clock } = call.context
+  const { broker, clock, ownProperties } = call.context
   const wanted = {
     max: isUnique ? UNIQUE_MESSAGES_MAX : Math.min(Math.max(1, query.maxNum), MESSAGES_MAX),
     maxBytes: ANSWER_BYTES_MAX,
@@ -48,7 +48,7 @@ async function queryMessage(call: Call): Promise<Answer> {
     indexLastUpdateTimestamp: clock.now(),
     indexLastUpdatePhyoffset: logEnd,
   })
-  return { fields, body: Buffer.concat(records) }
+  return { fields, body: ownProperties.shown(Buffer.concat(records)) }
 }
 
 async function viewMessage(call: Call): Promise<Answer> {
@@ -66,5 +66,5 @@ async function viewMessage(call: Call): Promise<Answer> {
   }
   authorize(call, 'read', topicResource(new RecordView(record).topic))
   // As long as a message may be: where that was raised, so are the clients' frames.
-  return { body: record }
+  return { body: call.context.ownProperties.shown(record) }
 }

@@ -161,6 +161,7 @@ function nothing(pop: PopFields, remark: string): Answer {
 }
 
 function answerOf(call: HeldCall, pop: PopFields, popped: Popped): Answer {
+  const { traffic, clock, ownProperties } = call.context
   const answer = poppedAnswer(popped, {
     topic: pop.topic,
     group: pop.consumerGroup,
@@ -168,8 +169,8 @@ function answerOf(call: HeldCall, pop: PopFields, popped: Popped): Answer {
     invisibleTime: pop.invisibleTime,
     reviveQid: reviveQueue(pop),
     ordered: pop.order === true,
+    ownProperties,
   })
-  const { traffic, clock } = call.context
   const age = clock.now() - storeTimestampOf(popped.messages[0]!.record, 0)
   const bytes = answer.records.reduce((sum, { length }) => sum + length, 0)
   traffic.delivered(popped.messages.length, bytes, age)

@@ -212,8 +212,9 @@ function putOffsets(records: Buffer, offsets: readonly QueueOffset[]): void {
 function answerOf(call: HeldCall, { topic }: PullFields, result: PullResult): Answer {
   const { codec, opaque } = call
   const { status, records } = result
-  const body = status === 'found' ? records : undefined
-  if (body !== undefined && isLightQueue(topic)) putOffsets(body, result.offsets)
+  const isFound = status === 'found'
+  if (isFound && isLightQueue(topic)) putOffsets(records, result.offsets)
+  const body = isFound ? call.context.ownProperties.shown(records) : undefined
   if (body !== undefined) {
     const { traffic, clock } = call.context
     traffic.delivered(result.count, body.length, clock.now() - storeTimestampOf(body, 0))

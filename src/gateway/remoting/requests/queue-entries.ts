@@ -47,11 +47,12 @@ async function queueEntries(call: Call): Promise<Answer> {
   const { minOffset, maxOffset } = await call.context.broker.cursors.range(queue)
   const subscription =
     consumerGroup === undefined ? undefined : await subscriptionIn(call, consumerGroup, topic)
+  const { clusterName } = call.context.broker.identity
   const entries: QueueEntry[] = []
   const end = Math.min(maxOffset, index + count)
   for (let offset = Math.max(minOffset, index); offset < end; offset++) {
     const record = await recordAt(call, queue, queueOffset(offset))
-    if (record !== undefined) entries.push(entryOf(record, subscription?.filter))
+    if (record !== undefined) entries.push(entryOf(record, subscription?.filter, clusterName))
   }
   const isOffline = consumerGroup !== undefined && subscription === undefined
   const filterData = isOffline ? `${consumerGroup}@${topic} is not online!` : 'null'
@@ -65,12 +66,16 @@ async function queueEntries(call: Call): Promise<Answer> {
   return answerBody(body)
 }
 
-function entryOf(record: RecordView, filter: MessageFilter | undefined): QueueEntry {
+function entryOf(
+  record: RecordView,
+  filter: MessageFilter | undefined,
+  clusterName: string,
+): QueueEntry {
   const tag = record.property(PROPERTY.tags)
   return {
     position: record.position,
     size: record.size,
     tagHash: tag === undefined ? 0 : tagHash(tag),
-    isSelected: filter && selects(filter, record),
+    isSelected: filter && selects(filter, record, clusterName),
   }
 }

@@ -74,7 +74,12 @@ async function consumeDirectly(call: Call): Promise<Answer> {
   // The member reads it, and may be the caller's own.
   authorize(call, 'consume', topicResource(new RecordView(record).topic))
   const { brokerName } = identity
-  return passOn(call, CONSUME_DIRECTLY, { ...asked, brokerName }, record)
+  return passOn(
+    call,
+    CONSUME_DIRECTLY,
+    { ...asked, brokerName },
+    call.context.ownProperties.shown(record),
+  )
 }
 
 /** Of a member: it is read in one turn, as a request is. */
