@@ -1,5 +1,6 @@
 // What a topic is: its queues, and the permission that clients have to it.
 import { BrokerError } from '../errors.ts'
+import { tagHash } from './tag-filter.ts'
 
 /** Permission bits of a topic as RocketMQ writes them: 4 read, 2 write, 1 inherit. */
 export const PERM_READ = 4
@@ -33,3 +34,6 @@ export function checkReadable({ name, perm }: Pick<TopicDefinition, 'name' | 'pe
 
 export const unreadable = (topic: string): BrokerError =>
   new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)
+
+/** One key, one queue; the same queue that Java's SelectMessageQueueByHash takes for a String. */
+export const queueOfKey = (key: string, queues: number): number => Math.abs(tagHash(key) % queues)

@@ -9,7 +9,6 @@ import type { NewMessage } from '../../model/message.ts'
 import { encodeRecallHandle } from '../../model/message-id.ts'
 import { SCAN, SPECIAL, scanProperties } from '../../model/message-scan.ts'
 import { checkTopicName, groupOfTopic, isRetryTopic } from '../../model/names.ts'
-import { queueOfKey } from '../../model/ordering-key.ts'
 import { OwnProperties } from '../../model/own-properties.ts'
 import {
   asBuffer,
@@ -23,7 +22,7 @@ import {
   withoutProperties,
 } from '../../model/properties.ts'
 import { SYS_FLAG, type WrittenProperty } from '../../model/record.ts'
-import { PERM_WRITE } from '../../model/topic.ts'
+import { PERM_WRITE, queueOfKey } from '../../model/topic.ts'
 import type { StoreDraft, StoreMessage } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import type { BrokerPermission } from '../definitions/permission.ts'

@@ -2,11 +2,10 @@ import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { BrokerError } from '../../../src/errors.ts'
 import type { PublishReceipt, PublishResult } from '../../../src/model/message.ts'
-import { queueOfKey } from '../../../src/model/ordering-key.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import { BROKER_PROPERTIES, PROPERTY } from '../../../src/model/properties.ts'
 import { recordsOf, SYS_FLAG } from '../../../src/model/record.ts'
-import { PERM_READ } from '../../../src/model/topic.ts'
+import { PERM_READ, queueOfKey } from '../../../src/model/topic.ts'
 import {
   bodiesOf,
   codesOf,
