@@ -1,23 +1,27 @@
-// An upgrade of brokers with copies as the page says it, under load: by promotion without etcd, one
-// copy after the other with it. With TRIVET_OLDER, the bin/trivet.cjs of an older checkout, the
-// brokers begin as that build; without it each is restarted as it was.
-import type { ExecutionContext } from 'ava'
+// An upgrade of brokers with copies as the page says it, from an older build and under load of three
+// protocols: by promotion without etcd, one copy after the other with it, and one that goes back.
+import test, { type ExecutionContext } from 'ava'
 import { type Client, connect } from '../../src/client/index.ts'
 import { freePort, type SpawnedServer, spawnServer, TRIVET } from '../../test/support/server.ts'
 import { eventually } from '../../test/support/waiting.ts'
 import { etcdMissing } from '../support/etcd-cluster.ts'
-import { missingOf } from '../support/failover-load.ts'
-import { assertAllThere, electedUnderLoad, untilAll } from '../support/loaded-group.ts'
+import { missingOf, startLoads } from '../support/failover-load.ts'
+import { assertAllThere, electedUnderLoad, TOPIC, untilAll } from '../support/loaded-group.ts'
 import { needing } from '../support/needing.ts'
+import { olderBuild, olderMissing } from '../support/older-build.ts'
 
-const test = needing('an upgrade with a slave', undefined)
-const testElected = needing('an upgrade of elected copies', etcdMissing())
+const testByHand = needing('an upgrade with a slave', olderMissing())
+const testElected = needing('an upgrade of elected copies', olderMissing() ?? etcdMissing())
 
-const TOPIC = 'T'
-const COUNT = 200
-
-const older = process.env['TRIVET_OLDER']
-const begun = older === undefined ? {} : { trivet: older }
+let older = ''
+const leftovers: (() => unknown)[] = []
+test.before(async () => {
+  const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
+  if (olderMissing() === undefined) older = await olderBuild(later)
+})
+test.after.always(async () => {
+  for (const end of leftovers) await end()
+})
 
 async function clientOf(t: ExecutionContext, server: SpawnedServer): Promise<Client> {
   const mq = await connect({ broker: server.address('remoting') })
@@ -25,92 +29,108 @@ async function clientOf(t: ExecutionContext, server: SpawnedServer): Promise<Cli
   return mq
 }
 
-async function send(mq: Client, from: number): Promise<readonly string[]> {
-  const bodies = Array.from({ length: COUNT }, (_, n) => `${from + n}`)
-  for (const body of bodies) {
-    const { status } = await mq.send({ topic: TOPIC, body })
-    if (status !== 'stored') throw new Error(`${body} is ${status}`)
-  }
-  return bodies
-}
-
-/** Stops in order, and goes on as this build. */
-async function upgrade(server: SpawnedServer): Promise<void> {
+/** Stops in order, and goes on as this build, or as another one. */
+async function change(server: SpawnedServer, trivet = TRIVET): Promise<void> {
   await server.stop()
-  await server.start({ trivet: TRIVET })
+  await server.start({ trivet })
 }
 
-test('the slave is upgraded first, takes the place of its master, which follows it', async (t) => {
-  t.timeout(300_000)
-  const [port, backPort] = [await freePort(), await freePort()]
-  const sync = { enabled: true, slaveTimeoutMs: 60_000 }
-  const master = await spawnServer(t, {
-    ...begun,
-    config: { broker: { role: 'SYNC_MASTER' }, replication: { ...sync, port } },
-  })
-  const slave = await spawnServer(t, {
-    ...begun,
-    config: {
-      broker: { role: 'SLAVE' },
-      replication: {
-        ...{ ...sync, port: backPort, master: `127.0.0.1:${port}` },
-        promotedTo: 'ASYNC_MASTER',
+testByHand(
+  'the slave is upgraded first, takes the place of its master, which follows it',
+  async (t) => {
+    t.timeout(300_000)
+    const nameServer = await spawnServer(t, { role: 'namesrv' })
+    const nameServers = [nameServer.address('nameServer')]
+    const [port, backPort] = [await freePort(), await freePort()]
+    const remoting = { vipChannel: false }
+    const master = await spawnServer(t, {
+      ...{ role: 'broker', trivet: older },
+      config: {
+        broker: { role: 'SYNC_MASTER', nameServers },
+        ...{ remoting, replication: { enabled: true, port } },
       },
-    },
-  })
-  const mq = await clientOf(t, master)
-  await mq.admin.topics.create({ name: TOPIC, queues: 2 })
-  const before = await send(mq, 0)
-  const told = slave.stderr.length
-  await upgrade(slave)
-  await eventually(async () => slave.stderr.slice(told).includes('replication.following'))
-  const between = await send(mq, COUNT)
-  t.is(await master.stop(), 0)
-  const atSlave = await clientOf(t, slave)
-  await eventually(async () => {
-    try {
-      return await atSlave.admin.promote(slave.address('remoting'))
-    } catch {
-      return undefined
-    }
-  })
-  const atNew = await eventually(async () => {
-    try {
-      const client = await clientOf(t, slave)
-      await client.send({ topic: TOPIC, body: 'promoted' })
-      return client
-    } catch {
-      return undefined
-    }
-  })
-  // On its old data, in its new role.
-  const former = await spawnServer(t, {
-    config: {
-      ...{ dataDir: master.dataDir, broker: { role: 'SLAVE' } },
-      replication: { master: `127.0.0.1:${backPort}` },
-    },
-  })
-  await eventually(async () => former.stderr.includes('replication.following'))
-  t.false(former.stderr.includes('replication.standing'))
-  const after = await send(atNew, 2 * COUNT)
-  t.deepEqual([...(await missingOf(atNew, TOPIC, [...before, ...between, ...after]))], [])
-  const endOf = async (server: SpawnedServer): Promise<number | undefined> =>
-    (await (await clientOf(t, server)).admin.brokerState(server.address('remoting'))).logEnd
-  await eventually(async () => (await endOf(former)) === (await endOf(slave)))
-})
+    })
+    const slave = await spawnServer(t, {
+      ...{ role: 'broker', trivet: older },
+      config: {
+        broker: { role: 'SLAVE', nameServers },
+        remoting,
+        replication: {
+          ...{ enabled: true, port: backPort, master: `127.0.0.1:${port}` },
+          promotedTo: 'ASYNC_MASTER',
+        },
+      },
+    })
+    const mq = await clientOf(t, master)
+    await mq.admin.topics.create({ name: TOPIC, queues: 2 })
+    const loads = startLoads(t, { brokers: [master, slave], nameServer }, TOPIC)
+    await untilAll(loads, performance.now())
+    const told = slave.stderr.length
+    await change(slave)
+    await eventually(async () => slave.stderr.slice(told).includes('replication.following'))
+    await untilAll(loads, performance.now())
+    t.is(await master.stop(), 0)
+    const atSlave = await clientOf(t, slave)
+    await eventually(async () => {
+      try {
+        return await atSlave.admin.promote(slave.address('remoting'))
+      } catch {
+        return undefined
+      }
+    })
+    await untilAll(loads, performance.now())
+    // On its old data, in its new role.
+    const former = await spawnServer(t, {
+      role: 'broker',
+      config: {
+        ...{ dataDir: master.dataDir, broker: { role: 'SLAVE', nameServers }, remoting },
+        replication: { master: `127.0.0.1:${backPort}` },
+      },
+    })
+    await eventually(async () => former.stderr.includes('replication.following'))
+    t.false(former.stderr.includes('replication.standing'))
+    await untilAll(loads, performance.now())
+    for (const load of loads) await load.end()
+    const bodies = loads.flatMap((load) => load.acknowledged.map(({ body }) => body))
+    t.log(`${bodies.length} acknowledged`)
+    t.deepEqual([...(await missingOf(await clientOf(t, slave), TOPIC, bodies))], [])
+    const endOf = async (server: SpawnedServer): Promise<number | undefined> =>
+      (await (await clientOf(t, server)).admin.brokerState(server.address('remoting'))).logEnd
+    await eventually(async () => (await endOf(former)) === (await endOf(slave)))
+  },
+)
 
 testElected('elected copies are upgraded one after the other, the master last', async (t) => {
   t.timeout(300_000)
-  const loaded = await electedUnderLoad(t, begun)
+  const loaded = await electedUnderLoad(t, { trivet: older })
   const { group, loads } = loaded
   const master = await group.master()
   const slaves = group.brokers.filter((broker) => broker !== master)
   for (const broker of [...slaves, master]) {
     await group.settled()
-    await upgrade(broker)
+    await change(broker)
     await untilAll(loads, performance.now())
     if (broker !== master) t.is(await group.master(), master)
   }
   t.not(await group.master(), master)
   await assertAllThere(t, loaded)
 })
+
+testElected(
+  'a copy that goes back to the older build follows on, and is upgraded again',
+  async (t) => {
+    t.timeout(300_000)
+    const loaded = await electedUnderLoad(t, {})
+    const { group, loads } = loaded
+    const master = await group.master()
+    const slave = group.brokers.find((broker) => broker !== master)!
+    for (const trivet of [older, TRIVET]) {
+      const told = slave.stderr.length
+      await change(slave, trivet)
+      await eventually(async () => slave.stderr.slice(told).includes('replication.following'))
+      await group.settled()
+      await untilAll(loads, performance.now())
+    }
+    await assertAllThere(t, loaded)
+  },
+)

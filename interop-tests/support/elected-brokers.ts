@@ -33,6 +33,8 @@ export interface ElectedOptions {
   readonly config?: ConfigInput
   /** Of each copy, beside the configuration of all. */
   readonly copies?: readonly ConfigInput[]
+  /** Further environment of each copy. */
+  readonly envs?: readonly Readonly<Record<string, string>>[]
   /** The command that each copy is started with first; default: this checkout's. */
   readonly trivet?: string
   /** With a machine for each copy; clients and the name server are outside. */
@@ -64,6 +66,7 @@ export async function startElected(
         role: 'broker',
         ...(machine && { machine }),
         ...(options.trivet !== undefined && { trivet: options.trivet }),
+        env: options.envs?.[id - 1] ?? {},
         config: {
           ...config,
           ...options.copies?.[id - 1],

@@ -83,7 +83,7 @@ async function within<T>(work: Promise<T>): Promise<T> {
 
 export function startLoads(
   t: ExecutionContext,
-  { brokers, nameServer }: ElectedBrokers,
+  { brokers, nameServer }: Pick<ElectedBrokers, 'brokers' | 'nameServer'>,
   topic: string,
 ): readonly Load[] {
   const at = (attempt: number): SpawnedServer => brokers[attempt % brokers.length]!
