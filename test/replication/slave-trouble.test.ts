@@ -1,5 +1,5 @@
 // What a slave, or a master that was replaced, meets and tells of.
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { connect } from '../../src/client/index.ts'
@@ -7,6 +7,7 @@ import { BrokerError } from '../../src/errors.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { whyAnew } from '../../src/replication/opening.ts'
 import { EPOCHS_AHEAD } from '../../src/replication/promotion.ts'
+import type { DamagedRange } from '../../src/store/log/commit-log.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
@@ -74,7 +75,7 @@ test('what the disk of a slave lost of the log is mended from its master', async
   t.true(slave.log.events().includes('log.damage'))
   await eventually(async () => slave.log.events().filter(isMended).length === 2)
   t.deepEqual(slave.store.status().damage, [])
-  t.true(await sameBytes(master.store, slave.store))
+  await eventually(() => sameBytes(master.store, slave.store))
   // Its readers have all of it again.
   const bytesOf = async (store: MessageStore): Promise<Buffer> => {
     const most = { maxMessages: 32, maxBytes: 100_000, hashes: undefined }
@@ -85,6 +86,60 @@ test('what the disk of a slave lost of the log is mended from its master', async
   await eventually(async () => all.equals(await bytesOf(slave.store)))
   await master.store.append(one('after'))
   await slave.caughtUp(master)
+})
+
+const SEGMENT_BYTES = 256 * 1024
+/** Many segments for few bytes. */
+const SMALL = { segmentBytes: SEGMENT_BYTES, logOptions: { chunkBytes: SEGMENT_BYTES / 4 } }
+
+function segmentsOf(directory: string, which: string): readonly string[] {
+  const names = readdirSync(join(directory, 'log'))
+    .filter((name) => /^\d{20}$/.test(name))
+    .sort()
+  const [from, to] = { first: [0, 1], second: [1, 2], last: [-1, undefined] }[which] ?? [1, 3]
+  return names.slice(from, to)
+}
+
+for (const which of ['first', 'second', 'two in the middle', 'last']) {
+  test(`a segment that a slave lost comes from its master: ${which}`, async (t) => {
+    const master = await startMaster(t, { ...ASYNC, store: SMALL })
+    const body = 'x'.repeat(SEGMENT_BYTES / 8)
+    for (let i = 0; i < 40; i++) await master.store.append(one(`${i} ${body}`))
+    const before = await startSlave(t, master.address, { store: SMALL })
+    await before.caughtUp(master)
+    const { directory } = before
+    await before.close()
+    for (const name of segmentsOf(directory, which)) rmSync(join(directory, 'log', name))
+    const slave = await startSlave(t, master.address, { directory, store: SMALL })
+    const events = slave.log.events()
+    t.true(events.includes(which === 'last' ? 'log.damage' : 'log.lost'), String(events))
+    await eventually(async () => slave.log.events().includes('replication.mended'))
+    t.deepEqual(slave.store.status().damage, [])
+    await eventually(() => sameBytes(master.store, slave.store))
+    await master.store.append(one('after'))
+    await slave.caughtUp(master)
+    await slave.close()
+    // And so it stays.
+    const again = await startSlave(t, master.address, { directory, store: SMALL })
+    t.deepEqual(again.store.status().damage, [])
+    await eventually(() => sameBytes(master.store, again.store))
+    t.is(again.store.replication.start, master.store.replication.start)
+  })
+}
+
+test('a master tells of a segment that is missing between others', async (t) => {
+  const before = await startMaster(t, { ...ASYNC, store: SMALL })
+  const body = 'x'.repeat(SEGMENT_BYTES / 8)
+  for (let i = 0; i < 40; i++) await before.store.append(one(`${i} ${body}`))
+  const { directory } = before
+  await before.close()
+  const [name = ''] = segmentsOf(directory, 'second')
+  rmSync(join(directory, 'log', name))
+  const master = await startMaster(t, { ...ASYNC, store: SMALL, directory })
+  const [{ from, segment }] = master.store.status().damage as [DamagedRange]
+  t.is(segment, name)
+  t.is(Number(from), Number(name))
+  t.true(master.log.events().includes('log.lost'))
 })
 
 test('an empty slave joins a SYNC_MASTER at work, and another takes its place when it is lost', async (t) => {

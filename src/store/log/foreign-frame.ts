@@ -4,7 +4,7 @@
 import { BrokerError } from '../../errors.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import { checkRecord } from '../../model/record.ts'
-import { type Disk, writeAll } from '../disk/disk.ts'
+import { type Disk, type DiskFile, writeAll } from '../disk/disk.ts'
 import { type DamagedRange, FRAME_BYTES_MAX } from './commit-log.ts'
 import {
   checkFrame,
@@ -13,7 +13,7 @@ import {
   type FrameHeader,
   headerAt,
 } from './frame.ts'
-import type { Segments } from './segments.ts'
+import { type Segment, type Segments, segmentName } from './segments.ts'
 
 /** What the next frame must be. */
 export interface FrameWanted {
@@ -83,7 +83,9 @@ const broken = ({ position }: FrameWanted, why: string): BrokerError =>
 
 export interface MendingOptions {
   readonly disk: Disk
+  readonly directory: string
   readonly segments: Segments
+  readonly segmentBytes: number
   readonly logId: number
   /** What is damaged begins there now; at its end, nothing is. */
   readonly mended: (range: DamagedRange, from: LogPosition) => void
@@ -91,33 +93,53 @@ export interface MendingOptions {
 
 /**
  * Writes the frames at the start of `bytes` that belong into the range, from its start on, and
- * makes them durable. @returns the last of them
- * @throws BrokerError PROTOCOL_ERROR, NOT_SUPPORTED; errors of the disk
+ * makes them durable: where they stood, or in a new segment where that is missing. @returns the
+ * last of them
+ * @throws BrokerError PROTOCOL_ERROR; errors of the disk
  */
 export async function mend(
-  { disk, segments, logId, mended }: MendingOptions,
+  options: MendingOptions,
   range: DamagedRange,
   bytes: Buffer,
 ): Promise<FrameHeader> {
-  const index = segments.list.findIndex(({ name }) => name === range.segment)
-  const segment = segments.list[index]
-  if (segment === undefined || range.from < segment.start) {
-    throw new BrokerError('NOT_SUPPORTED', `the segment ${range.segment} is missing altogether`)
-  }
+  const { disk, directory, segments, logId, mended } = options
   const { length, last } = framesWithin(range, bytes, logId)
-  const file = disk.open(segment.path, 'write')
+  const to = range.from + length
+  const there = segmentFor(options, range.from, to)
+  const start = there?.start ?? range.from
+  const file = there === undefined ? begin(options, start) : disk.open(there.path, 'write')
   try {
-    writeAll(file, bytes, 0, length, range.from - segment.start)
-    await new Promise<void>((resolve, reject) => {
-      file.syncLater((error) => (error === null ? resolve() : reject(error)))
-    })
+    writeAll(file, bytes, 0, length, range.from - start)
+    await settled((done) => file.syncLater(done))
   } finally {
     file.close()
   }
-  const to = range.from + length
-  segment.fileBytes = Math.max(segment.fileBytes, to - segment.start)
+  if (there === undefined) await settled((done) => disk.syncDirectoryLater(directory, done))
+  const segment = there ?? segments.add(start, 0)
+  segment.fileBytes = Math.max(segment.fileBytes, to - start)
   mended(range, logPosition(to))
   return last
+}
+
+const settled = (call: (done: (error: Error | null) => void) => void): Promise<void> =>
+  new Promise((resolve, reject) => call((error) => (error === null ? resolve() : reject(error))))
+
+/** The one that [from, to) is to be in; undefined: a new one. The last one is being written to. */
+function segmentFor(
+  { segments, segmentBytes }: MendingOptions,
+  from: number,
+  to: number,
+): Segment | undefined {
+  const segment = segments.list[segments.indexOf(from)]
+  if (segment === undefined || segment === segments.last) return segment
+  return to - segment.start <= Math.max(segmentBytes, segment.fileBytes) ? segment : undefined
+}
+
+/** An attempt before this one may have come so far. */
+function begin({ disk, directory }: MendingOptions, start: number): DiskFile {
+  const name = segmentName(start)
+  const path = `${directory}/${name}`
+  return disk.list(directory).includes(name) ? disk.open(path, 'write') : disk.create(path)
 }
 
 function framesWithin(

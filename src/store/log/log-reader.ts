@@ -320,7 +320,7 @@ export function tellDamage(log: Logger, range: DamagedRange): void {
 export function tellLoss(log: Logger, { segment, from, to }: DamagedRange): void {
   log.error(
     { evt: 'log.lost', segment, from, to },
-    `Bytes ${from} to ${to} at the beginning of the log (segment ${segment}) are missing, and retention did not ` +
+    `Bytes ${from} to ${to} of the log (segment ${segment}) are missing, and retention did not ` +
       'remove them. Stop, put the files back if there is a copy, and remove the views.',
   )
 }

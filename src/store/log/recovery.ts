@@ -15,6 +15,7 @@ import { FRAME_HEADER_BYTES, type FrameHeader, sumOf } from './frame.ts'
 import { FrameScan } from './frame-scan.ts'
 import { tellDamage, tellLoss } from './log-reader.ts'
 import type { LogStart } from './log-start.ts'
+import { missingBetween } from './missing-segments.ts'
 import type { Segment, Segments } from './segments.ts'
 
 /** The state from which the log goes on. */
@@ -62,8 +63,10 @@ export function recover(options: RecoveryOptions): Recovered {
   }
   const from = segments.list[index]!.start
   const segment = segments.last
-  const lost = logStart.missingBefore(segments)
-  if (lost !== undefined) tellLoss(options.log, lost)
+  const begun = logStart.missingBefore(segments)
+  const lost = missingBetween(segments, index, marker?.logId ?? scans.logId)
+  if (begun !== undefined) lost.unshift(begun)
+  for (const range of lost) tellLoss(options.log, range)
   const cut = settle(options, segment, Math.max(segment.start, scans.syncedTo), end)
   if (cut !== undefined && marker?.isCut !== true) tellTorn(options, segment, end, cut)
   return {
@@ -72,7 +75,7 @@ export function recover(options: RecoveryOptions): Recovered {
     sequence: scans.sequence,
     logId: marker?.logId ?? scans.logId,
     storeTimestamp: scans.storeTimestamp,
-    damage: lost === undefined ? scans.damage : [lost, ...scans.damage],
+    damage: [...lost, ...scans.damage],
     from,
     epochs: scans.epochs,
     confirmed: Math.min(marker?.confirmed ?? 0, end),

@@ -263,8 +263,9 @@ class SegmentedLog implements CommitLog {
   async mend(range: DamagedRange, bytes: Buffer): Promise<void> {
     if (!this.isPassive) throw new BrokerError('NOT_SUPPORTED', 'this log follows no other')
     if (this.#isClosing || !this.#isWriting) throw this.#refusal()
-    const { disk } = this.#options
-    const parts = { disk, segments: this.#segments, logId: this.#logId }
+    const { disk, directory } = this.#options
+    const { segmentBytes } = this.#sizes
+    const parts = { disk, directory, segments: this.#segments, segmentBytes, logId: this.#logId }
     const mended = (known: DamagedRange, from: LogPosition) => this.#reader.mended(known, from)
     const { position, length, sequence } = await mend({ ...parts, mended }, range, bytes)
     // Recovery could only guess the number of the last frame.

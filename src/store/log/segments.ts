@@ -55,7 +55,7 @@ export class Segments {
     const name = segmentName(start)
     const path = `${this.#directory}/${name}`
     const segment: Segment = { start: logPosition(start), name, path, fileBytes }
-    this.#list.push(segment)
+    this.#list.splice(this.indexOf(start) + 1, 0, segment)
     return segment
   }
 

@@ -118,6 +118,7 @@ export interface SlaveOptions {
   /** What the slave takes frames into, in place of the store's own. */
   readonly into?: (own: Replication) => Replication
   readonly isOver?: SlaveContext['isOver']
+  readonly store?: Partial<StoreOptions>
 }
 
 export interface TestSlave {
@@ -149,7 +150,7 @@ export async function startSlave(
     ...common,
     signal: new AbortController().signal,
     logId: logIdIn(directory),
-    open: (follows) => openOf(directory, log, follows),
+    open: (follows) => openOf(directory, log, follows, options.store),
     empty: () => emptyDataDirectory(directory),
   })
   const replication = options.into?.(store.replication) ?? store.replication
