@@ -1,7 +1,9 @@
 // One connection of a slave to its master: HELLO once, then one FETCH after the other.
 import type { Clock } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
 import { splitAddress } from '../model/host.ts'
 import { logPosition } from '../model/positions.ts'
+import { RESPONSE } from '../remoting/codes.ts'
 import { type DialOptions, dial, type RemotingConnection } from '../remoting/connection.ts'
 import { readFields, type Values, writeFields } from '../remoting/layout.ts'
 import type { Credentials } from '../remoting/signature.ts'
@@ -63,6 +65,10 @@ export class MasterLink {
     const fields = writeFields(HELLO, hello)
     const options = { fields, timeoutMs: ANSWER_MS, signal }
     const answer = await this.#connection.request(REPLICATION_REQUEST.hello, options)
+    if (answer.code === RESPONSE.requestCodeNotSupported) {
+      const text = `${this.#connection.address} takes other clients than slaves: name the replication.port of the master`
+      throw new BrokerError('PROTOCOL_ERROR', text)
+    }
     checkAnswer(answer)
     const told = readFields(HELLO_ANSWER, answer.fields)
     const start = logPosition(told.logStart)

@@ -8,6 +8,7 @@ import { writeFields } from '../../src/remoting/layout.ts'
 import { EPOCHS_AHEAD } from '../../src/replication/promotion.ts'
 import { FETCH, HELLO, REPLICATION_REQUEST, WIRE_VERSION } from '../../src/replication/wire.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { startServer } from '../support/server.ts'
 import { sameBytes, startMaster, startSlave } from '../support/store/master-and-slave.ts'
 import { contentsOf, draft, fill } from '../support/store/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -230,6 +231,13 @@ test('one that speaks another version of replication is refused, and told of bot
     await connection.closed
   }
   t.is(master.replicas.all.length, 0)
+})
+
+test('a slave that is pointed at the port of other clients is told so', async (t) => {
+  const server = await startServer(t)
+  await t.throwsAsync(startSlave(t, server.address('remoting')), {
+    message: /takes other clients than slaves: name the replication\.port of the master$/,
+  })
 })
 
 test('a second slave of one id takes the place of the first', async (t) => {

@@ -15,8 +15,7 @@ import { FRAME_HEADER_BYTES, type FrameHeader, sumOf } from './frame.ts'
 import { FrameScan } from './frame-scan.ts'
 import { tellDamage, tellLoss } from './log-reader.ts'
 import type { LogStart } from './log-start.ts'
-import { missingBetween } from './missing-segments.ts'
-import type { Segment, Segments } from './segments.ts'
+import { type Segment, type Segments, segmentName } from './segments.ts'
 
 /** The state from which the log goes on. */
 export interface Recovered {
@@ -94,6 +93,38 @@ function nothingThere(directory: string, marker: EpochMarker | undefined): Recov
   const epoch = marker?.epoch ?? 0
   const nothing = { end: 0, sequence: 0, storeTimestamp: 0, from: 0, confirmed: 0 }
   return { ...nothing, epoch, logId: marker?.logId, damage: [], epochs: [] }
+}
+
+/**
+ * Segments that are gone from between others, below the one of this index, whose frames are looked
+ * at anyway. A segment ends where the next one starts, and retention takes the oldest only: a file
+ * that ends before that had a neighbour which is lost.
+ */
+function missingBetween(
+  segments: Segments,
+  index: number,
+  logId: number | undefined,
+): DamagedRange[] {
+  const missing: DamagedRange[] = []
+  for (const [at, segment] of segments.list.slice(0, index).entries()) {
+    const to = segments.list[at + 1]!.start
+    if (segment.start + segment.fileBytes >= to) continue
+    const from = logPosition(framesEnd(segments, segment, logId))
+    const reason = 'a segment is missing, and retention did not remove it'
+    missing.push({ from, to, segment: segmentName(from), reason })
+  }
+  return missing
+}
+
+/** Behind the last whole frame of the segment. */
+function framesEnd(segments: Segments, segment: Segment, logId: number | undefined): number {
+  const read = (target: Buffer, at: number, position: number, size: number): number =>
+    segments.readSync(target, at, position, size)
+  const limit = segment.start + segment.fileBytes
+  const scan = new FrameScan(read, segment.start, limit, logId)
+  let end: number = segment.start
+  while (scan.next() !== undefined || scan.search() !== undefined) end = scan.position
+  return end
 }
 
 /** What was cut off (tail-cut.ts) and is still there. Any of it may be back after a power cut. */
