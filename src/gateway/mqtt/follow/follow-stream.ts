@@ -15,6 +15,7 @@ import type { Audience, Member, Recipient } from './audience.ts'
 import { indexIn } from './batch-cache.ts'
 import type { FollowedQueue } from './followed-queue.ts'
 import type { FollowedTopic } from './followed-topic.ts'
+import { TouchedNames } from './touched-names.ts'
 import type { WorkLine } from './work-line.ts'
 
 /** Messages handed to one session and not taken by it yet; beyond, it is behind. */
@@ -63,6 +64,7 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
   readonly #session: Session
   readonly #reader: StreamReader
   readonly #members = new Map<string, QueueMember>()
+  readonly #touched = new TouchedNames()
   #handed: Handed[] = []
   /** Of the first one that is not dealt with. */
   #handedAt = 0
@@ -129,6 +131,7 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     const member: QueueMember = { alone: [subscription], recipient: this }
     this.#members.set(text, member)
     this.#filters = undefined
+    this.#touched.add(filter)
     this.#topics.touch(filter)
     this.#topics.audience.add(filter, member)
   }
@@ -146,13 +149,11 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     this.#members.delete(text)
     this.#filters = undefined
     this.#topics.audience.remove(filter, member)
+    this.#touched.delete(filter)
     this.#topics.untouch(filter)
     this.dropBatches()
-    if (this.#own === undefined) return
-    const touched = new Set<string>()
-    for (const { topic } of this.#topics.touchedBy(this.#filterTexts())) touched.add(topic)
-    for (const { queue } of this.#own.values()) {
-      if (!touched.has(queue.name.topic)) this.#join(queue)
+    for (const { queue } of this.#own?.values() ?? []) {
+      if (!this.#touched.has(queue.name.topic)) this.#join(queue)
     }
   }
 
@@ -206,7 +207,7 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
   found(queue: FollowedQueue): void {
     const { topic } = queue.name
     const isExpected = this.#expected?.get(queue.name) !== undefined
-    if (this.#pending?.has(topic) || (isExpected && this.#touches(topic))) this.#restore(queue)
+    if (this.#pending?.has(topic) || (isExpected && this.#touched.has(topic))) this.#restore(queue)
   }
 
   /** Its messages from the offset on are others than before; those that wait here are gone. */
@@ -296,13 +297,6 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
 
   *#filterTexts(): Generator<string> {
     for (const { alone } of this.#members.values()) yield alone[0].filter
-  }
-
-  #touches(topic: string): boolean {
-    for (const one of this.#topics.touchedBy(this.#filterTexts())) {
-      if (one.topic === topic) return true
-    }
-    return false
   }
 
   /** A place that the queue has not got to yet, or of one before it, is of no use. */

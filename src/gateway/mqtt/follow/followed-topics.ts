@@ -18,6 +18,7 @@ import { BatchCache } from './batch-cache.ts'
 import { FollowStream, type StreamsTopics } from './follow-stream.ts'
 import type { FollowedQueue } from './followed-queue.ts'
 import { type Begins, FollowedTopic, type TopicParts } from './followed-topic.ts'
+import { isWildcard } from './touched-names.ts'
 import { WorkLine } from './work-line.ts'
 
 /** Topics whose ends are asked for at once. */
@@ -222,8 +223,6 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
     }
   }
 }
-
-const isWildcard = (level: string): boolean => level === '+' || level === '#'
 
 function* inParts<T>(all: Iterable<T>, size: number): Generator<T[]> {
   let part: T[] = []
