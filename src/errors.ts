@@ -90,6 +90,10 @@ export class Unconfirmed<T> extends BrokerError {
   }
 }
 
+/** Is it what was to be stored that is refused? A store that takes nothing now says otherwise. */
+export const isOfContent = ({ code }: BrokerError): boolean =>
+  code === 'MESSAGE_INVALID' || code === 'MESSAGE_TOO_LARGE' || code === 'INTERNAL'
+
 /** Stands for errors after which what was to be stored stands in the log all the same. */
 export const isUnconfirmed = ({ code }: BrokerError): boolean =>
   code === 'NOT_REPLICATED' || code === 'NO_REPLICA'

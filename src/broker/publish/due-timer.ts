@@ -3,8 +3,9 @@
 // leaves both or neither. One timer for the next due; the wall clock decides, and it may jump:
 // nothing fires before its time is there by the clock, and a jump ahead is noticed within a minute.
 import { type Clock, nextTurn, Slice, type Timer } from '../../clock.ts'
-import { BrokerError, ifNotStored } from '../../errors.ts'
+import { BrokerError, ifNotStored, isOfContent } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { ROUNDS_MAX, roundsOf } from '../../model/due-rounds.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
@@ -32,7 +33,7 @@ const RETRY_MS_MIN = 16
 const RETRY_MS_MAX = 1024
 /** After so many rounds of what is due it is looked for from the beginning. */
 const ROUNDS_AHEAD_MAX = 64
-/** A record of a kind without a handler is looked at again after this time. */
+/** What cannot be handled now is looked at again after this time. */
 const POSTPONED_MS = 3_600_000
 
 /** The kind of a record that says none: a delayed message. */
@@ -73,6 +74,12 @@ function dueOf(entry: DueEntry, bytes: Buffer | undefined): Due {
   const record = bytes && new RecordView(bytes)
   const names = record ? dispatchesOf(bytes, record.propertiesStart, record.propertiesEnd) : 0
   return { entry, record, size: bytes?.length ?? 0, names }
+}
+
+/** And what comes of it. */
+interface Handled {
+  readonly due: Due
+  readonly outcome: Done | Waiting
 }
 
 interface EntryEnd {
@@ -238,33 +245,88 @@ export class DueTimer {
    */
   async #deliver(parked: readonly Due[], bytes: number, appends: AppendsUnderWay): Promise<void> {
     await Promise.all(parked.map(({ entry }) => this.whenEnded(entry)))
+    const handled: Handled[] = []
+    for (const due of parked) {
+      // While its record was read, something else may have ended it.
+      const outcome = this.#isOver(due) ? 'ending' : this.#handled(due)
+      if (outcome !== 'ending') handled.push({ due, outcome })
+    }
+    // What others end is due until their append is done: they need a turn for it.
+    if (handled.length === 0) await nextTurn()
+    else appends.add(bytes, this.#endHandled(handled))
+  }
+
+  #isOver({ entry }: Due): boolean {
+    return this.#endingOf(entry) !== undefined || !this.#store.waits(entry)
+  }
+
+  /** In one append; one that is refused for itself waits on, and holds no other up. */
+  async #endHandled(handled: readonly Handled[]): Promise<void> {
+    try {
+      // Nothing is acknowledged by it: what no slave confirmed went all the same.
+      await this.#append(handled).catch(ifNotStored)
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      if (!isOfContent(error)) throw error
+      await Promise.all(handled.map((one) => this.#endAlone(one)))
+      return
+    }
+    for (const one of handled) this.#tell(one)
+  }
+
+  async #endAlone(handled: Handled): Promise<void> {
+    const { due } = handled
+    if (this.#isOver(due)) return
+    try {
+      await this.#append([handled]).catch(ifNotStored)
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      if (!isOfContent(error)) throw error
+      this.#tellFailure(due, error)
+      await this.#append([{ due, outcome: { putOffMs: this.#laterMs(due) } }]).catch(ifNotStored)
+      return
+    }
+    this.#tell(handled)
+  }
+
+  #append(handled: readonly Handled[]): Promise<void> {
     const messages: StoreMessage[] = []
     const fired: DueEntry[] = []
     const putOff: PutOff[] = []
-    const settled: (() => void)[] = []
-    for (const one of parked) {
-      const { entry } = one
-      // While its record was read, something else may have ended it.
-      const isOver = this.#endingOf(entry) !== undefined || !this.#store.waits(entry)
-      const outcome = isOver ? 'ending' : this.#handled(one)
-      if (outcome === 'ending') continue
+    for (const { due, outcome } of handled) {
+      const { entry } = due
       if ('putOffMs' in outcome) putOff.push({ entry, dueMs: outcome.putOffMs })
       else {
         fired.push(entry)
         if (outcome.message !== undefined) messages.push(outcome.message)
       }
-      if (outcome.settled !== undefined) settled.push(outcome.settled)
     }
-    const tell = (): void => {
-      for (const tellOne of settled) tellOne()
+    return this.#end(fired, true, messages, putOff)
+  }
+
+  #tell({ due, outcome }: Handled): void {
+    try {
+      outcome.settled?.()
+    } catch (error) {
+      this.#tellFailure(due, BrokerError.from(error))
     }
-    // What others end is due until their append is done: they need a turn for it.
-    if (fired.length + putOff.length === 0) await nextTurn()
-    else {
-      // Nothing is acknowledged by it: what no slave confirmed went all the same.
-      const ended = this.#end(fired, true, messages, putOff).catch(ifNotStored)
-      appends.add(bytes, ended.then(tell))
-    }
+  }
+
+  #tellFailure({ entry }: Due, error: BrokerError): void {
+    const { position } = entry
+    this.#log.error(
+      { evt: 'delays.failed', position, code: error.code, err: error },
+      `what is due at log position ${position} cannot be handled, and is tried again later: ${error.message}`,
+    )
+  }
+
+  /** By whole periods, where it waits in rounds: others find its entry by them. */
+  #laterMs({ entry, record }: Due): number {
+    const nowMs = this.#clock.now()
+    const { periodMs } = (record && roundsOf(record)) ?? {}
+    if (periodMs === undefined) return nowMs + POSTPONED_MS
+    const rounds = Math.ceil((nowMs + 1 - entry.dueMs) / periodMs)
+    return entry.dueMs + Math.min(ROUNDS_MAX, Math.max(1, rounds)) * periodMs
   }
 
   async #end(
@@ -330,7 +392,8 @@ export class DueTimer {
     return records
   }
 
-  #handled({ entry, record }: Due): DueOutcome {
+  #handled(due: Due): DueOutcome {
+    const { entry, record } = due
     const { position } = entry
     if (record === undefined) {
       this.#log.error(
@@ -341,11 +404,20 @@ export class DueTimer {
     }
     const kind = record.property(PROPERTY.dueKind) ?? DELAYED
     const handler = this.#handlers.get(kind)
-    if (handler !== undefined) return handler(record, entry)
+    if (handler !== undefined) return this.#handledBy(handler, due, record)
     this.#log.error(
       { evt: 'delays.unknown', kind, position },
       `nothing handles the kind '${kind}' of what is due: it waits for another hour`,
     )
     return { message: postponed(record, this.#clock.now() + POSTPONED_MS) }
+  }
+
+  #handledBy(handler: DueHandler, due: Due, record: RecordView): DueOutcome {
+    try {
+      return handler(record, due.entry)
+    } catch (error) {
+      this.#tellFailure(due, BrokerError.from(error))
+      return { putOffMs: this.#laterMs(due) }
+    }
   }
 }

@@ -1,6 +1,6 @@
 // Ends of half messages that share an append.
 import type { BrokerError } from '../../errors.ts'
-import type { LogPosition } from '../../model/positions.ts'
+import type { TransactionEnd } from '../../model/transaction.ts'
 import type { DueEntry, StoreMessage } from '../../store/store.ts'
 
 /** undefined: it holds. */
@@ -16,8 +16,7 @@ interface Ended {
 export class EndGroup {
   readonly messages: StoreMessage[] = []
   readonly fired: DueEntry[] = []
-  /** By which their producers know the half messages. */
-  readonly places: LogPosition[] = []
+  readonly ends: TransactionEnd[] = []
   hasDelayed = false
   /** Never rejects. */
   readonly settled: Promise<void>
@@ -33,8 +32,8 @@ export class EndGroup {
     })
   }
 
-  add(place: LogPosition, slot: number, { entry, message }: Ended): void {
-    this.places.push(place)
+  add(end: TransactionEnd, slot: number, { entry, message }: Ended): void {
+    this.ends.push(end)
     this.#slots.push(slot)
     this.fired.push(entry)
     if (message === undefined) return
@@ -42,8 +41,11 @@ export class EndGroup {
     if (message.dueMs !== undefined) this.hasDelayed = true
   }
 
-  settle(error: EndResult): void {
-    if (error !== undefined) for (const slot of this.#slots) this.#results[slot] = error
+  /** All ended alike, or each as it says. */
+  settle(results: EndResult | readonly EndResult[]): void {
+    for (const [i, slot] of this.#slots.entries()) {
+      this.#results[slot] = Array.isArray(results) ? results[i] : results
+    }
     this.#resolve()
   }
 }

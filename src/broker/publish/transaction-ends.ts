@@ -2,7 +2,7 @@
 // done. The due index is all that is known of halves: one that waits there is open, any other is
 // decided, so a second end changes nothing. Ends that came together share an append.
 import type { Clock } from '../../clock.ts'
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, isOfContent } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { SCAN } from '../../model/message-scan.ts'
 import { SCHEDULE_TOPIC } from '../../model/names.ts'
@@ -87,13 +87,13 @@ export class TransactionEnds {
       const end = ends[i]!
       const { position } = end.half
       const before = this.#ending.get(position)
-      const young = before === undefined ? this.#young(end) : undefined
+      const young = before === undefined ? this.#youngOrNot(end) : undefined
       if (young === undefined) {
         waits.push(this.#endInTurn(end, before, i, results))
         continue
       }
       const group = groups[end.outcome]
-      group.add(position, i, young)
+      group.add(end, i, young)
       this.#ending.set(position, group.settled)
       const { dispatches } = young
       if (dispatches > 0) void this.#parts.dispatchBudget.take(dispatches, group.settled)
@@ -124,6 +124,15 @@ export class TransactionEnds {
       })
     this.#ending.set(position, ending)
     return ending
+  }
+
+  /** What fails so fails the longer way as well, which fails this end alone. */
+  #youngOrNot(end: TransactionEnd): Young | undefined {
+    try {
+      return this.#young(end)
+    } catch {
+      return undefined
+    }
   }
 
   /**
@@ -216,21 +225,35 @@ export class TransactionEnds {
     for (const group of [rollback, commit]) {
       const { messages, fired } = group
       if (fired.length === 0) continue
-      const settle = (error?: BrokerError): void => {
+      const settle = (results: EndResult | readonly EndResult[]): void => {
         if (group.hasDelayed) dueTimer.arm()
-        for (const place of group.places) {
-          if (this.#ending.get(place) === group.settled) this.#ending.delete(place)
+        for (const { half } of group.ends) {
+          if (this.#ending.get(half.position) === group.settled) this.#ending.delete(half.position)
         }
-        group.settle(error)
+        group.settle(results)
       }
       void store.append({ messages, fired, isNew: messages.length > 0 }).then(
-        () => settle(),
-        (thrown: unknown) => settle(BrokerError.from(thrown)),
+        () => settle(undefined),
+        async (thrown: unknown) => settle(await this.#refused(group, BrokerError.from(thrown))),
       )
       written.push(group.settled)
     }
     this.#room.reset()
     return written
+  }
+
+  /** Where one of them is refused for itself, the others end all the same. */
+  async #refused(
+    { ends }: EndGroup,
+    error: BrokerError,
+  ): Promise<EndResult | readonly EndResult[]> {
+    if (!isOfContent(error) || ends.length === 1) return error
+    const results: EndResult[] = []
+    for (const end of ends) {
+      // Room for the entries of all is taken until the group is settled.
+      results.push(await this.#endOld(end, true).then(() => undefined, BrokerError.from))
+    }
+    return results
   }
 
   /** It is decided already: whatever it was, nothing changes. */

@@ -7,7 +7,7 @@ import { queueOffset } from '../../../src/model/positions.ts'
 import { PROPERTY } from '../../../src/model/properties.ts'
 import { RecordView, recordsOf } from '../../../src/model/record.ts'
 import { openStoreIn } from '../../../src/store/open.ts'
-import type { MessageStore } from '../../../src/store/store.ts'
+import type { DueEntry, MessageStore } from '../../../src/store/store.ts'
 import { newMessage, pullRequest, startBroker } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { LogLines } from '../../support/log-lines.ts'
@@ -115,6 +115,76 @@ test('what no handler is for waits for another hour, and holds nothing else up',
   t.is(view.property(PROPERTY.dueKind), 'unheard')
   t.is(view.property(PROPERTY.realTopic), 'orders')
   t.deepEqual(lines.events(), ['delays.unknown'])
+})
+
+test('what a handler throws for waits for another hour, and holds nothing else up', async (t) => {
+  const { store, clock, lines, after } = await timerOf(t, {
+    '': movedTo('delayed'),
+    broken: () => {
+      throw new Error('a fault')
+    },
+  })
+  await park(store, clock.now() + 1000, 'at fault', 'broken')
+  await park(store, clock.now() + 1001, 'a message')
+  await after(2000)
+  t.deepEqual(await bodiesIn(store, 'delayed'), ['a message'])
+  t.deepEqual(lines.events(), ['delays.failed'])
+  await after(HOUR_MS - 2000)
+  t.deepEqual(lines.events(), ['delays.failed'])
+  await after(2000)
+  t.deepEqual(lines.events(), ['delays.failed', 'delays.failed'])
+  t.is(store.status().pendingDue, 1)
+})
+
+test('one that waits in rounds is put off by whole periods when its handler throws', async (t) => {
+  const periodMs = 30_000
+  const { store, clock, after } = await timerOf(t, {
+    broken: () => {
+      throw new Error('a fault')
+    },
+  })
+  const dueMs = clock.now() + 1000
+  const rounds = { periodMs, round: 0 }
+  await store.append({ messages: [draft('orders', 'half', { dueMs, dueKind: 'broken', rounds })] })
+  const [{ position }] = store.due(dueMs, 1) as [DueEntry]
+  await after(periodMs * 2)
+  t.deepEqual(store.due(Number.MAX_SAFE_INTEGER, 9), [{ dueMs: dueMs + 2 * periodMs, position }])
+  t.deepEqual((await store.parked(position))?.entry, { dueMs: dueMs + 2 * periodMs, position })
+})
+
+test('a message that the log refuses holds up nothing that is due with it', async (t) => {
+  const { store, clock, lines, after } = await timerOf(t, {
+    '': (record) => {
+      const body = record.body.toString()
+      const properties = Buffer.alloc(body === 'too much' ? 70_000 : 0, 'x')
+      return { message: draft('delayed', body, { properties }) }
+    },
+  })
+  for (const body of ['one', 'too much', 'three']) await park(store, clock.now() + 1000, body)
+  await after(1000)
+  t.deepEqual(await bodiesIn(store, 'delayed'), ['one', 'three'])
+  t.deepEqual(lines.events(), ['delays.failed'])
+  t.is(store.nextDueMs(), clock.now() + HOUR_MS)
+})
+
+test('what cannot be told that it is done is done all the same, and so are the others', async (t) => {
+  const told: string[] = []
+  const { store, clock, lines, after } = await timerOf(t, {
+    '': (record) => {
+      const body = record.body.toString()
+      const settled = (): void => {
+        if (body === 'mute') throw new Error('a fault')
+        told.push(body)
+      }
+      return { message: draft('delayed', body), settled }
+    },
+  })
+  for (const body of ['one', 'mute', 'three']) await park(store, clock.now() + 1000, body)
+  await after(1000)
+  await after(2000)
+  t.deepEqual(await bodiesIn(store, 'delayed'), ['one', 'mute', 'three'])
+  t.deepEqual(told, ['one', 'three'])
+  t.deepEqual(lines.events(), ['delays.failed'])
 })
 
 test('a client cannot say what its delayed message waits for', async (t) => {
