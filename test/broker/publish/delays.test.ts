@@ -260,15 +260,22 @@ test('a message that is due while its topic is deleted and made again does not c
   for (let i = 0; i < 20; i++) await publish(broker, 'old', { DELAY: '1' })
   const readAt = store.readAt.bind(store)
   let reads = 0
+  let isRenewed = (): void => {}
+  const renewed = new Promise<void>((resolve) => {
+    isRenewed = resolve
+  })
   store.readAt = async (position, bytesMax) => {
     // The records of the first sixteen are read by then.
     if (++reads === 17) {
       await broker.topics.delete('orders')
       await publish(broker, 'new', {})
+      isRenewed()
     }
     return readAt(position, bytesMax)
   }
   await clock.advanceAsync(1000)
+  // On the disk: a broker that closes takes nothing new.
+  await renewed
   await broker.close()
   const { broker: after } = await test.reopen()
   t.deepEqual(bodiesOf(await after.pull(pullRequest('orders'))), ['new'])
