@@ -11,6 +11,7 @@ import { FailingDisk } from '../support/failing-disk.ts'
 import {
   assertAllThere,
   electedUnderLoad,
+  LONG_LEASE,
   type LoadedGroup,
   untilAll,
 } from '../support/loaded-group.ts'
@@ -27,7 +28,10 @@ interface Failing extends LoadedGroup {
 async function started(t: ExecutionContext): Promise<Failing> {
   const folder = await tempDir(t)
   const disks = Array.from({ length: COPIES }, (_, id) => new FailingDisk(join(folder, `${id}`)))
-  const loaded = await electedUnderLoad(t, { envs: disks.map(({ env }) => env) })
+  const loaded = await electedUnderLoad(t, {
+    config: LONG_LEASE,
+    envs: disks.map(({ env }) => env),
+  })
   await loaded.group.settled()
   const master = await loaded.group.master()
   return { ...loaded, master, disk: disks[loaded.group.brokers.indexOf(master)]! }

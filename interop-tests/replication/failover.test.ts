@@ -12,6 +12,7 @@ import {
   untilAll,
 } from '../support/loaded-group.ts'
 import { needing } from '../support/needing.ts'
+import { percentile } from '../support/percentile.ts'
 
 const test = needing('automatic failover', etcdMissing())
 
@@ -37,9 +38,6 @@ const underLoad = (t: ExecutionContext): Promise<LoadedGroup> =>
     etcd: { times: TIMES },
     config: { replication: { etcd: { leaseMs: LEASE_MS } } },
   })
-
-const percentile = (values: readonly number[], share: number): number =>
-  values.toSorted((a, b) => a - b)[Math.ceil(values.length * share) - 1]!
 
 test('what three protocols were acknowledged is there after each failover', async (t) => {
   t.timeout(120_000 + FAILOVERS * 60_000)

@@ -6,7 +6,13 @@ import { freePort, type SpawnedServer, spawnServer, TRIVET } from '../../test/su
 import { eventually } from '../../test/support/waiting.ts'
 import { etcdMissing } from '../support/etcd-cluster.ts'
 import { missingOf, startLoads } from '../support/failover-load.ts'
-import { assertAllThere, electedUnderLoad, TOPIC, untilAll } from '../support/loaded-group.ts'
+import {
+  assertAllThere,
+  electedUnderLoad,
+  LONG_LEASE,
+  TOPIC,
+  untilAll,
+} from '../support/loaded-group.ts'
 import { needing } from '../support/needing.ts'
 import { olderBuild, olderMissing } from '../support/older-build.ts'
 
@@ -102,7 +108,7 @@ testByHand(
 
 testElected('elected copies are upgraded one after the other, the master last', async (t) => {
   t.timeout(300_000)
-  const loaded = await electedUnderLoad(t, { trivet: older })
+  const loaded = await electedUnderLoad(t, { config: LONG_LEASE, trivet: older })
   const { group, loads } = loaded
   const master = await group.master()
   const slaves = group.brokers.filter((broker) => broker !== master)
@@ -120,7 +126,7 @@ testElected(
   'a copy that goes back to the older build follows on, and is upgraded again',
   async (t) => {
     t.timeout(300_000)
-    const loaded = await electedUnderLoad(t, {})
+    const loaded = await electedUnderLoad(t, { config: LONG_LEASE })
     const { group, loads } = loaded
     const master = await group.master()
     const slave = group.brokers.find((broker) => broker !== master)!

@@ -2,12 +2,16 @@
 // acknowledged is read by a consumer, and stands in each log.
 import type { ExecutionContext } from 'ava'
 import { type Client, connect } from '../../src/client/index.ts'
+import type { ConfigInput } from '../../src/config.ts'
 import { eventually } from '../../test/support/waiting.ts'
 import { type ElectedBrokers, type ElectedOptions, startElected } from './elected-brokers.ts'
 import { assertHistory } from './failover-history.ts'
 import { type Load, missingOf, startLoads } from './failover-load.ts'
 
 export const TOPIC = 'T'
+
+/** A busy machine is no reason for an election, and a stop in order waits for no lease. */
+export const LONG_LEASE: ConfigInput = { replication: { etcd: { leaseMs: 10_000 } } }
 
 export interface LoadedGroup {
   readonly group: ElectedBrokers
