@@ -43,8 +43,10 @@ export class EndGroup {
 
   /** All ended alike, or each as it says. */
   settle(results: EndResult | readonly EndResult[]): void {
-    for (const [i, slot] of this.#slots.entries()) {
-      this.#results[slot] = Array.isArray(results) ? results[i] : results
+    if (results !== undefined) {
+      for (const [i, slot] of this.#slots.entries()) {
+        this.#results[slot] = Array.isArray(results) ? results[i] : results
+      }
     }
     this.#resolve()
   }
