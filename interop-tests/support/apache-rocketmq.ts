@@ -55,6 +55,8 @@ export interface ApacheSettings {
   readonly broker?: Readonly<Record<string, string>>
   /** Of brokers with id 0; default ASYNC_MASTER. */
   readonly masterRole?: 'ASYNC_MASTER' | 'SYNC_MASTER'
+  /** To register with besides its own. */
+  readonly nameServers?: readonly string[]
   /** Settings of each JVM. */
   readonly jvm?: readonly string[]
   /** Another release than that of the pom. */
@@ -161,7 +163,7 @@ async function newBroker(host: Host, name: string, settings: ApacheSettings): Pr
       brokerIP1: '127.0.0.1',
       listenPort: port,
       haListenPort: haPort,
-      namesrvAddr: `127.0.0.1:${host.namePort}`,
+      namesrvAddr: [`127.0.0.1:${host.namePort}`, ...(settings.nameServers ?? [])].join(';'),
       storePathRootDir: join(home, 'store'),
       storePathCommitLog: join(home, 'store', 'commitlog'),
       mappedFileSizeCommitLog: 64 * 1024 * 1024,
