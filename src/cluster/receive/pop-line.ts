@@ -166,8 +166,16 @@ export class PopLine {
     return this.#wanted - this.#asked - this.#order.waiting
   }
 
+  /** For an answer in full: a POP for a few messages costs a broker as much. */
+  get #hasRoom(): boolean {
+    const [taker] = this.#takers
+    return (
+      taker !== undefined && this.#room >= Math.min(taker.request.maxMessages, POP_MESSAGES_MAX)
+    )
+  }
+
   #popMore(): void {
-    while (this.#pops < this.#popsMax && this.#room > 0 && !this.#isClosed) void this.#run()
+    while (this.#pops < this.#popsMax && this.#hasRoom && !this.#isClosed) void this.#run()
   }
 
   async #run(): Promise<void> {
@@ -178,7 +186,7 @@ export class PopLine {
         const isFound = await this.#round(isFirst)
         if (!isFirst && (!isFound || this.#asking >= this.#popsMax)) return
         // Those under way may fill it all.
-        if (this.#asking > 0 && this.#room <= 0) return
+        if (this.#asking > 0 && !this.#hasRoom) return
         this.#popMore()
       }
     } finally {
