@@ -14,6 +14,8 @@ export interface Clock {
    * Ms that the event loop has waited for events since the process started; grows with `monotonic`.
    */
   idle(): number
+  /** What the event loop was told by the system since the process started: a chunk came, say. */
+  events(): number
   /** Calls `fn` once after `delayMs`. A timer does not keep the process alive. */
   after(delayMs: number, fn: () => void): Timer
   /** Calls `fn` every `periodMs` until cancelled. Does not keep the process alive. */
@@ -27,6 +29,7 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   idle: () => performance.eventLoopUtilization().idle,
+  events: () => performance.nodeTiming.uvMetricsInfo.events,
   after(delayMs, fn) {
     let handle: NodeJS.Timeout
     const arm = (left: number): void => {

@@ -145,6 +145,7 @@ const clockParts = (clock: FakeClock) => ({
   now: () => clock.now(),
   monotonic: () => clock.monotonic(),
   idle: () => clock.idle(),
+  events: () => 0,
   after: (ms: number, fn: () => void) => clock.after(ms, fn),
   every: (ms: number, fn: () => void) => clock.every(ms, fn),
 })

@@ -31,6 +31,10 @@ export class FakeClock implements Clock {
     return this.#monotonicMs
   }
 
+  events(): number {
+    return 0
+  }
+
   after(delayMs: number, fn: () => void): Timer {
     return this.#arm(delayMs, undefined, fn)
   }

@@ -5,8 +5,8 @@
 // on the event loop's own thread: where that is quicker, which is tried out (`SyncTrial`).
 //
 // Each condition protects other clients: several senders (their next messages are read during a
-// sync), all clients on a slow disk (when slow syncs add up the pool has them), consumers that keep
-// the loop busy.
+// sync), all clients on a slow disk (after one slow sync the pool has them, or when those of a
+// sender that has the loop for itself add up), consumers that keep the loop busy.
 import type { Clock } from '../../clock.ts'
 import { Pooled } from '../disk/pooled.ts'
 import { SyncTrial } from '../disk/sync-trial.ts'
@@ -21,6 +21,10 @@ const FRAME_BYTES_MAX = 64 * 1024
 const SLOW_MS = 1
 /** More than so much in slow syncs of one window sends the following ones to the thread pool. */
 const SLOW_MS_MAX = 16
+/** With more events than the commits have of their own, by this share, the first slow one does. */
+const OTHERS_SHARE_MAX = 1 / 8
+/** Of a commit in the pool: its message came, its sync ended. */
+const POOLED_EVENTS = 2
 /** Commits that go to the pool after a slow or a busy window. */
 const POOLED_MIN = 64
 const POOLED_MAX = 65_536
@@ -42,6 +46,9 @@ export class LoneSync {
   #syncs = 0
   #windowStartMs = 0
   #windowIdleMs = 0
+  #windowEvents = 0
+  /** Events that the lone commits of the window have of their own. */
+  #ownEvents = 0
   /** Of the window. */
   #slowMs = 0
 
@@ -59,11 +66,15 @@ export class LoneSync {
     const tookMs = nowMs - this.#beganMs
     this.#beganMs = nowMs
     this.#streak++
-    if (this.#pooled.takes() || this.#streak <= STREAK) {
-      this.#trial.restart()
-      return false
-    }
-    return this.#trial.next(tookMs)
+    const isHere = this.#isHere(tookMs)
+    this.#ownEvents += isHere ? 1 : POOLED_EVENTS
+    return isHere
+  }
+
+  #isHere(tookMs: number): boolean {
+    if (!this.#pooled.takes() && this.#streak > STREAK) return this.#trial.next(tookMs)
+    this.#trial.restart()
+    return false
   }
 
   /** Runs the sync on this thread. @returns how many ms it took @throws its error */
@@ -72,11 +83,14 @@ export class LoneSync {
     if (this.#syncs === 0) {
       this.#windowStartMs = startMs
       this.#windowIdleMs = this.#clock.idle()
+      this.#windowEvents = this.#clock.events()
+      this.#ownEvents = 1
     }
     sync()
     const endMs = this.#clock.monotonic()
-    if (endMs - startMs > SLOW_MS) this.#slowMs += endMs - startMs
-    if (this.#slowMs > SLOW_MS_MAX) this.#giveWay()
+    const isSlow = endMs - startMs > SLOW_MS
+    if (isSlow) this.#slowMs += endMs - startMs
+    if (isSlow && (this.#slowMs > SLOW_MS_MAX || this.#hasOthers())) this.#giveWay()
     else if (++this.#syncs === WINDOW) this.#judge(endMs)
     return endMs - startMs
   }
@@ -93,6 +107,12 @@ export class LoneSync {
     this.#syncs = 0
     this.#slowMs = 0
     this.#pooled.halve()
+  }
+
+  /** Something else than the lone sender had the loop's attention in this window. */
+  #hasOthers(): boolean {
+    const events = this.#clock.events() - this.#windowEvents
+    return events > this.#ownEvents * (1 + OTHERS_SHARE_MAX)
   }
 
   #giveWay(): void {

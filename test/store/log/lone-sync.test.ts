@@ -5,13 +5,26 @@ import { LoneSync } from '../../../src/store/log/lone-sync.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { LogSimulation } from '../../support/simulation/log-simulation.ts'
 
-/** A loop whose idle time the test says. */
+/** A loop whose idle time and events the test says. */
 class LoopClock extends FakeClock {
   idleMs = 0
+  told = 0
 
   override idle(): number {
     return this.idleMs
   }
+
+  override events(): number {
+    return this.told
+  }
+}
+
+interface Times {
+  readonly syncMs?: number
+  readonly poolMs?: number
+  readonly idleShare?: number
+  /** What else comes with each commit. */
+  readonly others?: number
 }
 
 const SYNC_MS = 0.1
@@ -36,14 +49,18 @@ class Sender {
    * How many of so many commits of one message each are synced on the loop's thread. The pool takes
    * longer by two changes of thread.
    */
-  send(commits: number, times: { syncMs?: number; poolMs?: number; idleShare?: number } = {}) {
-    const { syncMs = SYNC_MS, poolMs = syncMs + 0.05, idleShare = 0.5 } = times
+  send(commits: number, times: Times = {}): number {
+    const { syncMs = SYNC_MS, poolMs = syncMs + 0.05, idleShare = 0.5, others = 0 } = times
     let here = 0
     for (let i = 0; i < commits; i++) {
+      this.clock.told += 1 + others
       if (this.lone.takes(commitOf(1), true)) {
         here++
         this.lone.run(() => this.clock.advance(syncMs))
-      } else this.clock.advance(poolMs)
+      } else {
+        this.clock.advance(poolMs)
+        this.clock.told++
+      }
       const restMs = SYNC_MS
       this.clock.advance(restMs)
       this.clock.idleMs += 2 * restMs * idleShare
@@ -129,6 +146,14 @@ test('A slow sync now and then sends none to the pool', (t) => {
   sender.send(STREAK + TRIAL)
   for (let i = 0; i < 15; i++)
     t.is(sender.send(1, { syncMs: 10 }) + sender.send(WINDOW - 1), WINDOW)
+})
+
+test('Where other clients have the loop too, the first slow sync goes back to the pool', (t) => {
+  const sender = new Sender()
+  sender.send(STREAK + TRIAL)
+  t.is(sender.send(1 + WINDOW, { others: 0.25 }), 1 + WINDOW)
+  t.is(sender.send(1, { others: 0.25, syncMs: 2 }), 1)
+  t.is(sender.send(64, { others: 0.25 }), 0)
 })
 
 test('On a disk that is always slow the loop waits for hardly any sync', (t) => {

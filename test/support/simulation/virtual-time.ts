@@ -73,6 +73,10 @@ export class MachineClock implements Clock {
     return 0
   }
 
+  events(): number {
+    return 0
+  }
+
   after(delayMs: number, fn: () => void): Timer {
     return this.#arm(delayMs, fn, false)
   }
