@@ -92,10 +92,13 @@ async function start(kind: Kind, name: string, broker: SpawnedServer) {
 
 async function main(): Promise<void> {
   const dataDir = peerDirectory('aedes')
+  const engineDir = peerDirectory('aedes-engine')
   const port = { port: 0 }
   const config = { dataDir, nameServer: port, remoting: port, mqtt: port, amqp: port, http: port }
   const broker = new SpawnedServer(config, {})
-  await broker.start()
+  const mqtt = { ...port, engine: 'aedes' } as const
+  const engine = new SpawnedServer({ ...config, dataDir: engineDir, mqtt }, {})
+  await Promise.all([broker.start(), engine.start()])
   const started = [
     await start('memory', 'aedes, memory', broker),
     await start('slow', 'aedes, memory 0-3 ms late', broker),
@@ -103,7 +106,8 @@ async function main(): Promise<void> {
     await start('trivet, store first', 'the same, stored first', broker),
   ]
   const own: Child = { name: 'TrivetMQ, durable', port: broker.port('mqtt'), pid: broker.pid }
-  const servers = [...started.map((one) => one.own), own]
+  const inside: Child = { name: 'mqtt.engine aedes', port: engine.port('mqtt'), pid: engine.pid }
+  const servers = [...started.map((one) => one.own), inside, own]
   try {
     for (const server of servers) {
       const counts: number[] = []
@@ -114,8 +118,9 @@ async function main(): Promise<void> {
     for (const server of servers) await throughput(server)
   } finally {
     for (const { child } of started) child.kill('SIGKILL')
-    await broker.kill()
-    rmSync(dataDir, { recursive: true, force: true })
+    await Promise.all([broker.kill(), engine.kill()])
+    for (const directory of [dataDir, engineDir])
+      rmSync(directory, { recursive: true, force: true })
   }
 }
 
@@ -124,7 +129,7 @@ async function throughput(server: Child): Promise<void> {
   const perCpu: number[] = []
   for (let i = 0; i < ROUNDS; i++) {
     const before = cpuSeconds(server)
-    const messages = server.name.startsWith('aedes') || server.brokerPid ? 20_000 : 200_000
+    const messages = server.name.startsWith('TrivetMQ') ? 200_000 : 20_000
     const shape = {
       publishers: 16,
       subscribers: 0,

@@ -18,10 +18,14 @@ export const isSystemName = (name: string): boolean => name.startsWith(SYSTEM_PR
 /** States of retained messages, which the MQTT front-end and aedes share: whole records. */
 export const RETAINED_PREFIX = 'mqtt/retained/'
 
-/** `topics`: those that the first level of a name may mean. */
+/** `isThere`: the first level of the name is a topic. */
+export const topicOfName = (name: string, isThere: boolean): string =>
+  isSystemName(name) ? AEDES_TOPIC : mqttPlace(name, isThere).topic
+
+/** `isThere`: the first level of its name is a topic. */
 export function toMessage(
   packet: Packet,
-  topics: ReadonlySet<string>,
+  isThere: boolean,
   uniqueKey: string,
   nowMs: number,
 ): NewMessage {
@@ -33,7 +37,7 @@ export function toMessage(
     const place = { topic: AEDES_TOPIC, queueId: ANY_QUEUE, createTopic: true }
     return newMessage(place, AEDES_TOPIC, body, encodeProperties(entries), NO_HOST, nowMs)
   }
-  const { topic, isBound, tag, key } = mqttPlace(name, topics.has(name.split('/', 1)[0]!))
+  const { topic, isBound, tag, key } = mqttPlace(name, isThere)
   entries.push([PROPERTY.mqttTopic, name])
   if (tag !== undefined) entries.push([PROPERTY.tags, tag])
   if (key !== undefined) entries.push([PROPERTY.keys, key])

@@ -21,7 +21,7 @@ import { placeOf } from './queue-key.ts'
 import { RetainedPackets } from './retained.ts'
 import { Sessions } from './sessions.ts'
 import type { Opened, SharedLog } from './shared-log.ts'
-import type { MatchedSubscription, Subscription } from './subscriptions.ts'
+import type { MatchedSubscription, Subscription, SubscriptionTable } from './subscriptions.ts'
 import { type KnownBrokers, Wills } from './wills.ts'
 
 /** What is needed of an aedes. */
@@ -141,6 +141,11 @@ export class PortPersistence implements AedesPersistence {
     })
   }
 
+  /** Of all sessions. @throws BrokerError CLOSED before `setup` */
+  get subscriptions(): SubscriptionTable {
+    return this.#opened.sessions.subscriptions
+  }
+
   /** @throws BrokerError CLOSED before `setup` */
   get #opened(): Parts {
     if (this.#parts !== undefined) return this.#parts
@@ -158,7 +163,19 @@ export class PortPersistence implements AedesPersistence {
   }
 
   createRetainedStreamCombi(patterns: readonly string[]): Readable {
-    return Readable.from(this.#opened.retained.matching(patterns))
+    return Readable.from(this.#retained(patterns))
+  }
+
+  /**
+   * aedes does not listen for errors of this stream: one would end the process. A subscriber is not
+   * given what cannot be read now.
+   */
+  async *#retained(patterns: readonly string[]): AsyncGenerator<Packet> {
+    try {
+      yield* this.#opened.retained.matching(patterns)
+    } catch (thrown) {
+      troubleOf(this.#options)(BrokerError.from(thrown))
+    }
   }
 
   async addSubscriptions(

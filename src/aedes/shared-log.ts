@@ -8,7 +8,7 @@ import { PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
 import type { StateChange } from '../model/state.ts'
 import type { Broker } from '../port/broker.ts'
-import { AEDES_TOPIC, isSystemName, RETAINED_PREFIX, toMessage } from './message.ts'
+import { AEDES_TOPIC, isSystemName, RETAINED_PREFIX, toMessage, topicOfName } from './message.ts'
 import { type AedesBroker, type OpenPort, openPort, TOPICS_MAX, troubleOf } from './options.ts'
 import { bytesOf, type Packet } from './packet.ts'
 import { keyOf, type Place, queueOf } from './queue-key.ts'
@@ -39,6 +39,9 @@ export class SharedLog {
   readonly #stored = new WeakMap<object, Promise<void>>()
   /** Stored before aedes published them: aedes copies packets, and keeps the payload. */
   readonly #early = new WeakMap<object, Promise<void>>()
+  /** Whether the first level of a packet's name was a topic when it was placed, by its payload. */
+  readonly #places = new WeakMap<object, boolean>()
+  #names: ReadonlySet<string> = new Set()
   readonly #closers: (() => Promise<void>)[] = []
   readonly #emits = new Set<Promise<unknown>>()
   #opening: Promise<Opened> | undefined
@@ -65,6 +68,21 @@ export class SharedLog {
       throw error
     })
     return this.#opening
+  }
+
+  /**
+   * The topic of a packet's message. It goes there also when topics come or go before it is stored:
+   * what was allowed is what happens.
+   */
+  place({ topic, payload }: Packet): string {
+    const isThere = this.#isThere(topic)
+    if (isObject(payload)) this.#places.set(payload, isThere)
+    return topicOfName(topic, isThere)
+  }
+
+  /** What was published so far has been answered. */
+  async idle(): Promise<void> {
+    await Promise.allSettled([...this.#emits])
   }
 
   /** Stores the packet's message once, however often it is asked for. */
@@ -116,6 +134,7 @@ export class SharedLog {
       skipped: (next) => this.#forget((own) => own.key === next.key && own.offset < next.offset),
     })
     await names.open()
+    this.#names = names.all
     return { broker, names, follower }
   }
 
@@ -150,12 +169,15 @@ export class SharedLog {
 
   /** Settles when the message is stored, and the listeners here were given it, if there are any. */
   async #put(
-    { broker, names, follower }: Opened,
+    { broker, follower }: Opened,
     own: Own,
     number: string,
     changes: readonly StateChange[],
   ): Promise<void> {
-    const message = toMessage(own.packet, names.all, this.#id + number, systemClock.now())
+    const { topic, payload } = own.packet
+    const placed = isObject(payload) ? this.#places.get(payload) : undefined
+    const isThere = placed ?? this.#isThere(topic)
+    const message = toMessage(own.packet, isThere, this.#id + number, systemClock.now())
     const retained = retainedChange(own.packet)
     const all = retained === undefined ? changes : [...changes, retained]
     const [result] = await broker.publish([message], all)
@@ -163,6 +185,10 @@ export class SharedLog {
     own.place = { key: keyOf({ ...result, topic: message.topic }), offset: result.queueOffset }
     if (willBeGiven(follower, message.topic, own.place)) await own.given
     this.#own.delete(number)
+  }
+
+  #isThere(name: string): boolean {
+    return this.#names.has(name.split('/', 1)[0]!)
   }
 
   /** Listeners are not given these any more: they have gone, or the record has. */
@@ -185,7 +211,7 @@ export class SharedLog {
   }
 
   async #close(): Promise<void> {
-    await Promise.allSettled([...this.#emits])
+    await this.idle()
     this.#isShut = true
     for (const close of this.#closers) await close().catch(() => {})
     const opened = await this.#opening?.catch(() => undefined)

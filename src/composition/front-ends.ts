@@ -26,18 +26,24 @@ const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = 
     return async (context, config, aside) =>
       new RemotingGateway(context, { bodyBytesMax: config.broker.bodyBytesMax }, aside)
   },
-  mqtt: async () => {
+  mqtt: async () => async (context, config) => {
+    if (config.mqtt.engine === 'aedes') return openAedes(context, config)
     const { MqttGateway } = await import('../gateway/mqtt/server.ts')
-    return async (context, config) => {
-      const gateway = new MqttGateway(context, config.mqtt)
-      await gateway.open()
-      return gateway
-    }
+    const gateway = new MqttGateway(context, config.mqtt)
+    await gateway.open()
+    return gateway
   },
   amqp: async () => {
     const { AmqpGateway } = await import('../gateway/amqp/server.ts')
     return async (context, config) => new AmqpGateway(context, config.amqp)
   },
+}
+
+async function openAedes(context: GatewayContext, { mqtt, broker }: Config): Promise<Gateway> {
+  const { AedesGateway } = await import('../gateway/aedes/server.ts')
+  const gateway = new AedesGateway(context, { ...mqtt, bodyBytesMax: broker.bodyBytesMax })
+  await gateway.open()
+  return gateway
 }
 
 const openFrontEnd =
@@ -51,7 +57,7 @@ const openFrontEnd =
       const { MqttElsewhere } = await import('../gateway/mqtt/elsewhere.ts')
       return new MqttElsewhere(context, () => master('mqtt'))
     }
-    if (name === 'mqtt' && master === undefined && (await isAwaited(context))) return open()
+    if (name === 'mqtt' && master === undefined && (await isAwaited(context, config))) return open()
     // Its numbers are there before its first client.
     new Traffic(context.numbers, name)
     if (name === 'mqtt') showNothing(context)
@@ -65,8 +71,9 @@ const MQTT_STATES = 'mqtt/'
  * Is there something to be done for MQTT while it has no connection? For what it keeps there is,
  * and before a cluster for the sessions of gateways that are gone.
  */
-async function isAwaited({ broker }: GatewayContext): Promise<boolean> {
-  if (broker.lightQueues === undefined) return true
+async function isAwaited({ broker }: GatewayContext, { mqtt }: Config): Promise<boolean> {
+  // Whether aedes is there is found at the start.
+  if (broker.lightQueues === undefined || mqtt.engine === 'aedes') return true
   for await (const page of broker.states.list(MQTT_STATES)) if (page.length > 0) return true
   return false
 }

@@ -77,10 +77,13 @@ export class Traffic {
         stored++
       }
     }
-    if (stored === 0) return
-    this.#messagesIn.value += stored
+    if (stored > 0) this.stored(stored, bytes, tookMs)
+  }
+
+  stored(messages: number, bytes: number, tookMs: number): void {
+    this.#messagesIn.value += messages
     this.#bytesIn.value += bytes
-    this.#publishSeconds.observe(tookMs / 1000, stored)
+    this.#publishSeconds.observe(tookMs / 1000, messages)
   }
 
   refused(reason: ErrorCode): void {

@@ -1,7 +1,7 @@
 // What the gateway keeps, in numbers: sessions with how far each is behind, and retained messages.
 import { Slice } from '../../clock.ts'
 import { gauge } from '../../numbers/declared.ts'
-import type { SetGauge } from '../../numbers/numbers.ts'
+import type { Numbers, SetGauge } from '../../numbers/numbers.ts'
 import type { Broker } from '../../port/broker.ts'
 import type { MqttParts } from './parts.ts'
 import type { Session } from './session/session.ts'
@@ -33,22 +33,36 @@ const LAG = gauge('trivet_mqtt_session_lag_messages', 'messages', {
 })
 
 export function showMqtt(parts: MqttParts): void {
-  const { sessions, retained } = parts
-  const { numbers } = parts.context
+  const { sessions, retained, context } = parts
+  showKept(context.numbers, retained, () => {
+    const counts = { connected: 0, away: 0, subscriptions: 0 }
+    for (const session of sessions.all()) {
+      counts[session.holder === undefined ? 'away' : 'connected']++
+      counts.subscriptions += session.subscriptions.size
+    }
+    return counts
+  })
+  context.numbers.gauges([BACKLOG, LAG], (set) => showLags(parts, set))
+}
+
+/** What every engine has: sessions and retained messages. */
+export function showKept(
+  numbers: Numbers,
+  retained: { readonly count: number; readonly bytes: number },
+  sessions: () => {
+    readonly connected: number
+    readonly away: number
+    readonly subscriptions: number
+  },
+): void {
   numbers.gauge(RETAINED, () => retained.count)
   numbers.gauge(RETAINED_BYTES, () => retained.bytes)
   numbers.gauges([SESSIONS, SUBSCRIPTIONS], (set) => {
-    const counts = { connected: 0, away: 0 }
-    let subscriptions = 0
-    for (const session of sessions.all()) {
-      counts[session.holder === undefined ? 'away' : 'connected']++
-      subscriptions += session.subscriptions.size
-    }
-    set(SESSIONS, counts.connected, { state: 'connected' })
-    set(SESSIONS, counts.away, { state: 'away' })
+    const { connected, away, subscriptions } = sessions()
+    set(SESSIONS, connected, { state: 'connected' })
+    set(SESSIONS, away, { state: 'away' })
     set(SUBSCRIPTIONS, subscriptions)
   })
-  numbers.gauges([BACKLOG, LAG], (set) => showLags(parts, set))
 }
 
 async function showLags({ sessions, context }: MqttParts, set: SetGauge): Promise<void> {

@@ -4,6 +4,7 @@ import type { Principal } from '../../access/auth.ts'
 import { BrokerError } from '../../errors.ts'
 import { checkGroupName, isLightQueue, lightQueueTopic } from '../../model/names.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
+import type { GatewayContext } from '../../port/gateway.ts'
 import { groupOfShare, lookingGroup, namedGroup } from './address.ts'
 import type { MqttParts } from './parts.ts'
 import type { ShareSource } from './session/subscriptions.ts'
@@ -65,10 +66,13 @@ async function isOnFilter(
  * @throws PERMISSION_DENIED
  */
 export function authorizeFilter(
-  { context: { auth }, addresses }: MqttParts,
+  {
+    context: { auth },
+    addresses,
+  }: Pick<MqttParts, 'addresses'> & { readonly context: Pick<GatewayContext, 'auth'> },
   principal: Principal,
   filter: string,
-  share: ShareSource | undefined,
+  share?: ShareSource,
 ): void {
   const isNative = share !== undefined && share.topic !== '' && !isLightQueue(share.topic)
   const selected = isNative ? share.topic : addresses.topicOfFilter(filter)

@@ -10,6 +10,12 @@ const MIB = 1024 * 1024
 const HEADER_BYTES = 128 * 1024
 
 const connectionSettings = () => ({
+  engine: z
+    .enum(['own', 'aedes'])
+    .default('own')
+    .describe(
+      'What serves MQTT: `own`, or the package `aedes`, which has no MQTT 5 and no shared subscriptions.',
+    ),
   packetBytesMax: z
     .int()
     .min(64 * 1024)

@@ -6,6 +6,7 @@ import { UserStore } from '../../../src/access/user-store.ts'
 import { type EmbeddedBroker, openBroker } from '../../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../../src/broker/options.ts'
 import { type Clock, systemClock } from '../../../src/clock.ts'
+import { AedesGateway } from '../../../src/gateway/aedes/server.ts'
 import { MqttGateway, type MqttOptions } from '../../../src/gateway/mqtt/server.ts'
 import { silentLogger } from '../../../src/log.ts'
 import { Numbers } from '../../../src/numbers/numbers.ts'
@@ -24,7 +25,7 @@ export const WAYS: readonly (readonly [way: string, bend: (broker: EmbeddedBroke
 export interface MqttOver {
   readonly port: number
   readonly broker: EmbeddedBroker
-  readonly gateway: MqttGateway
+  readonly gateway: MqttGateway | AedesGateway
   readonly numbers: Numbers
 }
 
@@ -61,9 +62,10 @@ export async function openGateway(
   auth: Authenticator = new UserStore({}, systemClock),
   clock: Clock = systemClock,
   mqtt: Partial<MqttOptions> = {},
-): Promise<{ port: number; gateway: MqttGateway; numbers: Numbers }> {
+): Promise<{ port: number; gateway: MqttGateway | AedesGateway; numbers: Numbers }> {
   const numbers = new Numbers()
-  const gateway = new MqttGateway({ broker, auth, log: silentLogger, clock, numbers }, mqtt)
+  const Engine = mqtt.engine === 'aedes' ? AedesGateway : MqttGateway
+  const gateway = new Engine({ broker, auth, log: silentLogger, clock, numbers }, mqtt)
   const { port } = await openFrontEnd(t, gateway, { clock })
   return { port, gateway, numbers }
 }

@@ -3,6 +3,7 @@
 
 import type { Principal } from '../../../access/auth.ts'
 import { BrokerError } from '../../../errors.ts'
+import type { GatewayContext } from '../../../port/gateway.ts'
 import type { MessageAddress } from '../address.ts'
 import { ROUTE_NAME_CHARS_MAX, ROUTES_PER_CONNECTION_MAX } from '../limits.ts'
 import { PacketReader } from '../packets/packet-reader.ts'
@@ -24,8 +25,12 @@ export type KnownRoute = { readonly request: string | undefined } & (
   | { readonly route: undefined; readonly refusal: BrokerError }
 )
 
+type RouteParts = Pick<PublishParts, 'options' | 'addresses'> & {
+  readonly context: Pick<GatewayContext, 'auth'>
+}
+
 export class PublishRoutes {
-  readonly #parts: PublishParts
+  readonly #parts: RouteParts
   readonly #principal: Principal
   readonly #known = new Map<string, KnownRoute>()
   readonly #aliases = new Map<number, string>()
@@ -33,7 +38,7 @@ export class PublishRoutes {
   /** Most clients publish to the same topic again. */
   #last: KnownRoute | undefined
 
-  constructor(parts: PublishParts, principal: Principal) {
+  constructor(parts: RouteParts, principal: Principal) {
     this.#parts = parts
     this.#principal = principal
   }
@@ -120,7 +125,7 @@ export class PublishRoutes {
  * Only a PUBLISH that the standard forbids ends the connection; one that we do not take is refused
  * alone.
  */
-function nameOf(bytes: Buffer, start: number, end: number): string {
+export function nameOf(bytes: Buffer, start: number, end: number): string {
   const name = decodeName(bytes, start, end)
   if (name === undefined) throw malformed('the topic is not valid UTF-8 without control characters')
   if (!isTopicName(name)) throw malformed('the topic is empty or has wildcards')
