@@ -86,6 +86,8 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
   #endsMs: number | undefined
   #sinceMs: number
   #registeredMs = 0
+  /** Memory that its CONNECT takes, about. */
+  #connectBytes = 0
   /** Messages that aedes has and has not stored, and their bytes. */
   #unstored = 0
   #unstoredBytes = 0
@@ -155,8 +157,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     const packet = decodeConnect(first, bytes, start, end)
     this.#version = packet.version
     this.#state = 'connecting'
-    const held = (end - start) * CONNECT_DECODED_FACTOR
-    this.#parts.connecting.hold(this, held)
+    this.#connectBytes = (end - start) * CONNECT_DECODED_FACTOR
     this.#open(packet, frame()).catch((error: unknown) => this.#refuse(error))
     return false
   }
@@ -244,7 +245,8 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
   #onData(chunk: Buffer): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
     this.#guarded(() => this.#splitter.push(chunk))
-    if (this.#state === 'new') this.#parts.connecting.hold(this, this.#splitter.waitingBytes)
+    if (this.#state !== 'new' && this.#state !== 'connecting') return
+    this.#parts.connecting.hold(this, this.#connectBytes + this.#splitter.waitingBytes)
   }
 
   #guarded(read: () => void): void {
