@@ -1,7 +1,7 @@
 // Keeps the views: opens those that are there or builds them from the log, writes them in the
 // background, and replaces them by a new build when anything in them turns out to be wrong or
 // cannot be written.
-import type { Timer } from '../../clock.ts'
+import { nextTurn, type Timer } from '../../clock.ts'
 import { Tries } from '../disk/tries.ts'
 import type { Frame } from '../log/commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
@@ -188,6 +188,8 @@ export class ViewKeeper {
 
   async #flush(build: ViewBuild): Promise<void> {
     const { views } = build
+    // What made it due has taken its part of this one.
+    await nextTurn()
     if (views.isDirty) await build.save(this.#marker.opening, false)
     await views.clearGarbage()
     await views.due.loadAhead()
