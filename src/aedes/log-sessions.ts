@@ -1,6 +1,6 @@
 // Sessions beside the log's emitter: what a client is given as it is stored, what it missed, and
 // where its session stands.
-import type { Clock, Timer } from '../clock.ts'
+import { type Clock, SharedSlice, type Timer } from '../clock.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../model/names.ts'
 import type { Broker } from '../port/broker.ts'
 import { nameOf, qosOf, toPacket } from './message.ts'
@@ -10,7 +10,7 @@ import { Repeats, wasResent } from './repeats.ts'
 import type { Session } from './session.ts'
 import { SessionReader } from './session-reader.ts'
 import type { Sessions } from './sessions.ts'
-import { mayBeIn, type TopicFollower } from './topic-follower.ts'
+import { type TopicFollower, topicsFor } from './topic-follower.ts'
 import type { TopicNames } from './topic-names.ts'
 
 /** So often a session whose client has nothing to acknowledge is told where the log stands. */
@@ -36,9 +36,12 @@ export class LogSessions {
   readonly #parts: Parts
   readonly #connected = new Map<string, ConnectedClient>()
   readonly #timer: Timer
+  /** Of looking through the filters of sessions that are given what they missed. */
+  readonly #slice: SharedSlice
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.#slice = new SharedSlice(parts.clock)
     this.#timer = parts.clock.every(PLACES_MS, () => {
       for (const client of this.#connected.values()) void this.#pass(client).catch(() => {})
     })
@@ -68,7 +71,7 @@ export class LogSessions {
 
   /** Where the queues end that a filter's messages may be in: the subscription begins there. */
   async endsFor(filter: string): Promise<Readonly<Record<QueueKey, number>>> {
-    const topics = this.#topics().filter((topic) => mayBeIn(filter, topic))
+    const topics = topicsFor([filter], this.#topics())
     const ends = await Promise.all(topics.map((topic) => this.#ends(topic)))
     return Object.fromEntries(ends.flat())
   }
@@ -143,6 +146,7 @@ export class LogSessions {
   ): AsyncGenerator<Packet> {
     const repeats = new Repeats(this.#parts.broker, key)
     for await (const record of reader.records(key, session.placeIn(key), end)) {
+      if (this.#slice.isOver) await this.#slice.rest()
       const place = { key, offset: record.queueOffset }
       const qos = Math.min(qosOf(record), session.qosFor(nameOf(record), place))
       if (qos === 0 || session.wasGiven(place)) continue

@@ -7,7 +7,7 @@ import { filterMatches } from '../model/topic-filter.ts'
 import type { Packet } from './packet.ts'
 import { type Place, type QueueKey, queueOf } from './queue-key.ts'
 import type { Subscription } from './subscriptions.ts'
-import { mayBeIn } from './topic-follower.ts'
+import { mayBeIn, topicsFor } from './topic-follower.ts'
 
 /** As many as there are packet identifiers. */
 const UNACKNOWLEDGED_MAX = 65_535
@@ -116,9 +116,12 @@ export class Session {
   }
 
   /** Topics whose messages it may have to be given, of those that there are. */
-  topicsOf(topics: Iterable<string>): readonly string[] {
-    const filters = [...this.#subscriptions.values()].filter(({ qos }) => qos > 0)
-    return [...topics].filter((topic) => filters.some((one) => mayBeIn(one.topic, topic)))
+  topicsOf(topics: readonly string[]): readonly string[] {
+    const queued = [...this.#subscriptions.values()].filter(({ qos }) => qos > 0)
+    return topicsFor(
+      queued.map(({ topic }) => topic),
+      topics,
+    )
   }
 
   /** The first offset of the queue that it was not given. */

@@ -140,6 +140,14 @@ export function wantsOf(filter: string): readonly string[] {
   return first === '+' || first === '#' ? [EVERY] : [first, MQTT_CATCH_ALL_TOPIC]
 }
 
+/** Those of the topics whose messages may have names that one of the filters selects. */
+export function topicsFor(filters: Iterable<string>, topics: readonly string[]): string[] {
+  const wants = new Set<string>()
+  for (const filter of filters) for (const what of wantsOf(filter)) wants.add(what)
+  const isInEvery = wants.has(EVERY)
+  return topics.filter((topic) => wants.has(topic) || (isInEvery && topic !== AEDES_TOPIC))
+}
+
 /** May messages of the topic have names that the filter selects? */
 export const mayBeIn = (filter: string, topic: string): boolean => {
   const wants = wantsOf(filter)

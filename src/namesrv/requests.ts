@@ -205,8 +205,10 @@ function registerTopic(call: NameServerCall): Answer {
 async function setWritable(call: NameServerCall, isWritable: boolean): Promise<Answer> {
   const { brokerName } = readFields(BROKER_NAME, call.command.fields)
   // Not of a table that is still on its way in.
-  await call.registrations.run(0, () => call.routes.settled())
-  const count = call.routes.setWritable(brokerName, isWritable)
+  const count = await call.registrations.run(0, async () => {
+    await call.routes.settled()
+    return call.routes.setWritable(brokerName, isWritable)
+  })
   return {
     fields: isWritable
       ? writeFields(ADDED, { addTopicCount: count })

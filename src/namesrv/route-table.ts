@@ -45,6 +45,8 @@ const MASTER_ID = 0
 /** Queues of a topic that does not exist yet; what every client asks for by default. */
 const NEW_TOPIC_QUEUES = 4
 const RETRY_TOPIC_QUEUES = 1
+/** Topics of a broker that are closed or opened before others have a turn. */
+const SET_AT_ONCE = 1_024
 const BROKERS_MAX = 10_000
 /**
  * A broker has one connection of its own; what registers many stands for a whole cluster at most.
@@ -263,21 +265,30 @@ export class RouteTable {
     }
   }
 
-  /** Takes a broker out of what producers see, or puts it back. @returns how many topics it has */
-  setWritable(brokerName: string, isWritable: boolean): number {
-    const topics = this.#topicsOf.get(brokerName) ?? new Set()
-    const definitions: TopicDefinition[] = []
-    for (const topic of topics) {
-      const definition = this.#topics.get(topic)?.get(brokerName)
-      if (definition !== undefined) definitions.push(definition)
-    }
+  /**
+   * Takes a broker out of what producers see, or puts it back; one after the other, and none while
+   * a table is on its way in. @returns how many topics it has
+   */
+  async setWritable(brokerName: string, isWritable: boolean): Promise<number> {
+    const topics = [...(this.#topicsOf.get(brokerName) ?? NO_TOPICS)]
     if (isWritable) this.#closed.open(brokerName)
-    else if (topics.size > 0) this.#closed.close(brokerName, definitions)
+    const slice = new Slice(this.#clock)
+    for (let at = 0; at < topics.length; at += SET_AT_ONCE) {
+      if (slice.isOver) await slice.rest()
+      this.#setWritable(brokerName, topics.slice(at, at + SET_AT_ONCE), isWritable)
+    }
+    return topics.length
+  }
+
+  #setWritable(brokerName: string, topics: readonly string[], isWritable: boolean): void {
+    const definitions = topics
+      .map((topic) => this.#topics.get(topic)?.get(brokerName))
+      .filter((definition) => definition !== undefined)
+    if (!isWritable) this.#closed.close(brokerName, definitions)
     for (const definition of definitions) {
       const perm = isWritable ? PERM_READ_WRITE : definition.perm & ~PERM_WRITE
       this.#topics.get(definition.name)!.set(brokerName, { ...definition, perm })
     }
-    return topics.size
   }
 
   #has(brokerName: string, topic: string): boolean {

@@ -2,6 +2,8 @@ import test from 'ava'
 import { BrokerError } from '../../src/errors.ts'
 import type { TopicDefinition } from '../../src/model/topic.ts'
 import { type Registration, RouteTable } from '../../src/namesrv/route-table.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { endSlicesAtOnce } from '../support/turns.ts'
 
 const topic = (name: string, queues = 4, perm = 6): TopicDefinition => ({
   name,
@@ -150,10 +152,10 @@ test('a changed table replaces what the broker had', (t) => {
   t.deepEqual([...routes.topics()].sort(), ['B', 'C'])
 })
 
-test('a table of the same version changes nothing', (t) => {
+test('a table of the same version changes nothing', async (t) => {
   const routes = new RouteTable()
   routes.register(registration())
-  t.is(routes.setWritable('broker-a', false), 2)
+  t.is(await routes.setWritable('broker-a', false), 2)
   routes.register(registration())
   t.is(routes.route('A')!.queues[0]!.perm, 4)
 })
@@ -307,33 +309,33 @@ test('names of absurd length are refused', (t) => {
 
 const permOf = (routes: RouteTable, name: string): number => routes.route(name)!.queues[0]!.perm
 
-test('topics that were closed for writing stay so when others come into being, which are open', (t) => {
+test('topics that were closed for writing stay so when others come into being, which are open', async (t) => {
   const routes = new RouteTable()
   routes.register(registration())
-  routes.setWritable('broker-a', false)
+  await routes.setWritable('broker-a', false)
   routes.register(registration({ counter: 1, topics: [topic('A'), topic('B'), topic('N')] }))
   t.deepEqual([permOf(routes, 'A'), permOf(routes, 'B'), permOf(routes, 'N')], [4, 4, 6])
-  routes.setWritable('broker-a', true)
+  await routes.setWritable('broker-a', true)
   t.deepEqual([permOf(routes, 'A'), permOf(routes, 'B'), permOf(routes, 'N')], [6, 6, 6])
   routes.register(registration({ counter: 2, topics: [topic('A'), topic('B'), topic('M')] }))
   t.deepEqual([permOf(routes, 'A'), permOf(routes, 'B'), permOf(routes, 'M')], [6, 6, 6])
 })
 
-test('a closed topic is as its broker says once that gives it another permission, or makes it anew', (t) => {
+test('a closed topic is as its broker says once that gives it another permission, or makes it anew', async (t) => {
   const routes = new RouteTable()
   routes.register(registration())
-  routes.setWritable('broker-a', false)
-  routes.setWritable('broker-a', false)
+  await routes.setWritable('broker-a', false)
+  await routes.setWritable('broker-a', false)
   routes.register(registration({ counter: 1, topics: [topic('A', 4, 7), topic('X')] }))
   routes.register(registration({ counter: 2, topics: [topic('A', 4, 7), topic('B')] }))
   t.deepEqual([permOf(routes, 'A'), permOf(routes, 'B')], [7, 6])
 })
 
-test('what was closed of a broker is closed when it registers anew after its connection broke or it was silent', (t) => {
+test('what was closed of a broker is closed when it registers anew after its connection broke or it was silent', async (t) => {
   const routes = new RouteTable()
   const connection = {}
   routes.register(registration({ connection }))
-  routes.setWritable('broker-a', false)
+  await routes.setWritable('broker-a', false)
   routes.unregisterOneOf(connection)
   routes.register(registration())
   t.is(permOf(routes, 'A'), 4)
@@ -343,21 +345,21 @@ test('what was closed of a broker is closed when it registers anew after its con
   t.deepEqual([permOf(routes, 'A'), permOf(routes, 'N')], [4, 6])
 })
 
-test('a broker that is opened while it is away is open when it registers anew', (t) => {
+test('a broker that is opened while it is away is open when it registers anew', async (t) => {
   const routes = new RouteTable()
   const connection = {}
   routes.register(registration({ connection }))
-  routes.setWritable('broker-a', false)
+  await routes.setWritable('broker-a', false)
   routes.unregisterOneOf(connection)
-  t.is(routes.setWritable('broker-a', true), 0)
+  t.is(await routes.setWritable('broker-a', true), 0)
   routes.register(registration())
   t.is(permOf(routes, 'A'), 6)
 })
 
-test('a broker that signs off and starts anew is open for writing', (t) => {
+test('a broker that signs off and starts anew is open for writing', async (t) => {
   const routes = new RouteTable()
   routes.register(registration())
-  routes.setWritable('broker-a', false)
+  await routes.setWritable('broker-a', false)
   routes.unregister('10.0.0.1:10911')
   routes.register(registration({ counter: 1 }))
   t.is(permOf(routes, 'A'), 6)
@@ -372,4 +374,20 @@ test('one connection registers a bounded number of brokers, and others still reg
   t.throws(() => routes.register(made(64, connection)), { code: 'QUOTA_EXCEEDED' })
   t.notThrows(() => routes.register(made(0, connection)))
   t.notThrows(() => routes.register(made(65, {})))
+})
+
+test('many topics of a broker are closed, and opened, in as many turns as they need', async (t) => {
+  const clock = new FakeClock()
+  const routes = new RouteTable(undefined, clock)
+  const topics = Array.from({ length: 4_096 }, (_, i) => `T${i}`)
+  routes.register(registration({ topics: topics.map((name) => topic(name)) }))
+  await routes.settled()
+  const turns = endSlicesAtOnce(t, clock)
+  for (const isWritable of [false, true]) {
+    const before = turns().size
+    t.is(await routes.setWritable('broker-a', isWritable), topics.length)
+    t.true(turns().size - before >= 4)
+    const perms = topics.map((topic) => routes.route(topic)!.queues[0]!.perm)
+    t.true(perms.every((perm) => perm === (isWritable ? 6 : 4)))
+  }
 })

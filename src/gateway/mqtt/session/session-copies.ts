@@ -97,8 +97,11 @@ export class SessionCopies {
     }
   }
 
-  /** The session as its last owner saved it, owned by the claim from now on. */
-  async load(clientId: string, claim: Claim): Promise<Session | undefined> {
+  /**
+   * The session as its last owner saved it, owned by the claim from now on. Of one that cannot be
+   * read nothing is left beside it where its client `isHere`, whose new session takes its place.
+   */
+  async load(clientId: string, claim: Claim, isHere = false): Promise<Session | undefined> {
     const bytes = await this.#bytesOf(clientId)
     if (bytes === undefined) return undefined
     const session = await decodeSession(clientId, bytes, {
@@ -109,11 +112,29 @@ export class SessionCopies {
     })
     if (session === undefined) {
       this.#log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
+      if (isHere) await this.#deleteParts(clientId)
       return undefined
     }
     session.claim = claim
     this.#saved.add(session)
     return session
+  }
+
+  /** How many there are nothing tells: their numbers have no gaps. */
+  async #deleteParts(clientId: string): Promise<void> {
+    const { states } = this.#broker
+    const changes: StateChange[] = []
+    for (let number = 1; ; number++) {
+      const id = partIdOf(clientId, number)
+      if ((await states.load(id)) === undefined) break
+      changes.push({ id, state: null })
+    }
+    if (changes.length === 0) return
+    // They harm no session: those that are left now are written over, or stay.
+    await this.#broker.publish([], changes).catch((error: unknown) => {
+      const fields = { evt: 'mqtt.session_not_ended', clientId, err: error }
+      this.#log.warn(fields, 'a session could not be removed completely')
+    })
   }
 
   /** The same without its subscriptions, to be looked at. */

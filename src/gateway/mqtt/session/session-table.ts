@@ -109,7 +109,7 @@ export class SessionTable {
       if (this.#isClosed || this.#sessions.has(clientId) || this.#unreadable.has(clientId)) return
       const claim = await this.copies.claimFree(clientId, () => this.#claimLost(clientId))
       if (claim === undefined) return
-      const session = await this.#load(clientId, claim)
+      const session = await this.#load(clientId, claim, false)
       if (session !== undefined) return this.#keep(session)
       if (this.#unreadable.size < UNREADABLE_MAX) this.#unreadable.add(clientId)
       void this.copies.release(claim)
@@ -122,8 +122,8 @@ export class SessionTable {
     this.#startTimers(session)
   }
 
-  async #load(clientId: string, claim: Claim): Promise<Session | undefined> {
-    const session = await this.copies.load(clientId, claim)
+  async #load(clientId: string, claim: Claim, isHere: boolean): Promise<Session | undefined> {
+    const session = await this.copies.load(clientId, claim, isHere)
     if (session === undefined) return undefined
     const { filterWork: slice, subscribers } = this.#parts
     for (const { filter } of session.subscriptions.values()) {
@@ -163,7 +163,7 @@ export class SessionTable {
     const claim = this.#sessions.get(clientId)?.claim ?? (await this.#claimInTime(request))
     try {
       if (claim !== undefined && !this.#sessions.has(clientId)) {
-        await this.#load(clientId, claim)
+        await this.#load(clientId, claim, true)
         signal.throwIfAborted()
       }
       return await this.#attachTo(this.#sessions.get(clientId), claim, request)

@@ -22,7 +22,7 @@ const formerSession = z.looseObject({
 
 /** The bytes as they are when there is nothing to change, or nothing that could be read. */
 export async function upgraded(bytes: Buffer, broker: Broker): Promise<Buffer> {
-  if (bytes.latin1Slice(0, FORMAT_1.length) !== FORMAT_1) return bytes
+  if (bytes.toString('latin1', 0, FORMAT_1.length) !== FORMAT_1) return bytes
   let former: z.output<typeof formerSession>
   try {
     former = formerSession.parse(JSON.parse(bytes.toString()))

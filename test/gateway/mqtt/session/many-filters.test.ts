@@ -236,6 +236,23 @@ test('nothing is left of subscriptions that went before others that went too', a
   peer.end()
 })
 
+test('nothing is left of a session that cannot be read once its client has a new one', async (t) => {
+  const { port, broker, gateway } = await startMqttOver(t)
+  const peer = await connected(port)
+  await subscribed(peer, many)
+  peer.end()
+  await gateway.close(0)
+  await broker.states.save('mqtt/session/c', Buffer.from('{'))
+  const next = await openGateway(t, broker)
+  t.true((await broker.states.load('mqtt/filters/1/c')) !== undefined)
+  const back = await connected(next.port)
+  const left: string[] = []
+  for await (const page of broker.states.list('mqtt/filters/'))
+    left.push(...page.map(({ id }) => id))
+  t.deepEqual(left, [])
+  back.end()
+})
+
 test('filters of one SUBSCRIBE, and of one UNSUBSCRIBE, wait for the log together', async (t) => {
   let waiting: (() => void)[] = []
   const together = (): Promise<void> =>
