@@ -13,8 +13,14 @@ import {
 } from '../test/support/amqp/rhea-client.ts'
 import { plainEnv, type SpawnedServer, spawnServer, TRIVET } from '../test/support/server.ts'
 import { eventually } from '../test/support/waiting.ts'
+import {
+  KIB,
+  MIB,
+  type SmallDisk,
+  smallDisk,
+  smallDiskMissing,
+} from './support/faults/small-disk.ts'
 import { needing } from './support/needing.ts'
-import { KIB, MIB, type SmallDisk, smallDisk, smallDiskMissing } from './support/small-disk.ts'
 
 const missing = await smallDiskMissing()
 const testDisk = needing('every test with a full disk', missing)

@@ -5,11 +5,11 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { tempDir } from '../test/support/temp-dir.ts'
+import { powerDiskMissing } from './support/faults/power-disk.ts'
 import { needing } from './support/needing.ts'
-import { powerDiskMissing } from './support/power-disk.ts'
 
 const run = promisify(execFile)
-const PROGRAM = fileURLToPath(new URL('./support/power-cut.js', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('./support/faults/power-cut.js', import.meta.url))
 const CUTS = 5
 
 interface Result {

@@ -6,7 +6,7 @@ import { spawnServer } from '../../test/support/server.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
 import type { ForeignClient, Got } from '../support/foreign-client.ts'
 import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
-import { either } from '../support/members.ts'
+import { either } from '../support/load/members.ts'
 import { needing } from '../support/needing.ts'
 
 const missing = (await javaClientMissing()) ?? (await apacheRocketmqMissing())

@@ -10,7 +10,13 @@ import {
   type Got,
 } from '../support/foreign-client.ts'
 import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
-import { eachGotTwice, either, groupByQueue, untilShared, withBody } from '../support/members.ts'
+import {
+  eachGotTwice,
+  either,
+  groupByQueue,
+  untilShared,
+  withBody,
+} from '../support/load/members.ts'
 import { needing, serverForAll } from '../support/needing.ts'
 
 const missing = await javaClientMissing()

@@ -20,7 +20,7 @@ import {
   produce,
   QUEUES,
   QUEUES_OF_RING,
-} from '../support/mixed-group.ts'
+} from '../support/load/mixed-group.ts'
 import { needing } from '../support/needing.ts'
 
 const missing = (await javaClientMissing()) ?? (await goMissing())

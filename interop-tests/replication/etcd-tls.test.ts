@@ -12,7 +12,7 @@ import { pem, SERVER_TLS } from '../../test/support/certificates.ts'
 import { tempDir } from '../../test/support/temp-dir.ts'
 import { eventually } from '../../test/support/waiting.ts'
 import { EtcdCluster, etcdMissing } from '../support/etcd-cluster.ts'
-import { assertAllThere, electedUnderLoad, untilAll } from '../support/loaded-group.ts'
+import { assertAllThere, electedUnderLoad, untilAll } from '../support/load/loaded-group.ts'
 import { needing } from '../support/needing.ts'
 
 const test = needing('etcd over TLS', etcdMissing())

@@ -10,7 +10,7 @@ import {
   electedUnderLoad,
   type LoadedGroup,
   untilAll,
-} from '../support/loaded-group.ts'
+} from '../support/load/loaded-group.ts'
 import { needing } from '../support/needing.ts'
 import { percentile } from '../support/percentile.ts'
 

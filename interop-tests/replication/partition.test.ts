@@ -5,10 +5,10 @@ import type { SpawnedServer } from '../../test/support/server.ts'
 import { eventually } from '../../test/support/waiting.ts'
 import { COPIES, type ElectedBrokers } from '../support/elected-brokers.ts'
 import { etcdMissing } from '../support/etcd-cluster.ts'
-import type { Load } from '../support/failover-load.ts'
-import { assertAllThere, electedUnderLoad, untilAll } from '../support/loaded-group.ts'
+import { Network, networkMissing } from '../support/faults/network.ts'
+import type { Load } from '../support/load/failover-load.ts'
+import { assertAllThere, electedUnderLoad, untilAll } from '../support/load/loaded-group.ts'
 import { needing } from '../support/needing.ts'
-import { Network, networkMissing } from '../support/network.ts'
 
 const test = needing('partitions of a network', etcdMissing() ?? (await networkMissing()))
 

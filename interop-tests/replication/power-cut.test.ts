@@ -5,10 +5,10 @@ import { freePort, type SpawnedServer, spawnServer } from '../../test/support/se
 import { eventually } from '../../test/support/waiting.ts'
 import { COPIES } from '../support/elected-brokers.ts'
 import { etcdMissing } from '../support/etcd-cluster.ts'
-import { missingOf } from '../support/failover-load.ts'
-import { assertAllThere, electedUnderLoad, untilAll } from '../support/loaded-group.ts'
+import { PowerDisk, powerDiskMissing } from '../support/faults/power-disk.ts'
+import { missingOf } from '../support/load/failover-load.ts'
+import { assertAllThere, electedUnderLoad, untilAll } from '../support/load/loaded-group.ts'
 import { needing } from '../support/needing.ts'
-import { PowerDisk, powerDiskMissing } from '../support/power-disk.ts'
 
 const missing = await powerDiskMissing()
 const testPower = needing('power cuts of copies', missing)

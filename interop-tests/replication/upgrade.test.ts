@@ -5,14 +5,14 @@ import { type Client, connect } from '../../src/client/index.ts'
 import { freePort, type SpawnedServer, spawnServer, TRIVET } from '../../test/support/server.ts'
 import { eventually } from '../../test/support/waiting.ts'
 import { etcdMissing } from '../support/etcd-cluster.ts'
-import { missingOf, startLoads } from '../support/failover-load.ts'
+import { missingOf, startLoads } from '../support/load/failover-load.ts'
 import {
   assertAllThere,
   electedUnderLoad,
   LONG_LEASE,
   TOPIC,
   untilAll,
-} from '../support/loaded-group.ts'
+} from '../support/load/loaded-group.ts'
 import { needing } from '../support/needing.ts'
 import { olderBuild, olderMissing } from '../support/older-build.ts'
 

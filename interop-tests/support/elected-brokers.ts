@@ -6,7 +6,7 @@ import { freePort, type SpawnedServer, spawnServer } from '../../test/support/se
 import { tempDir } from '../../test/support/temp-dir.ts'
 import { eventually } from '../../test/support/waiting.ts'
 import { EtcdCluster, type EtcdOptions } from './etcd-cluster.ts'
-import type { Network } from './network.ts'
+import type { Network } from './faults/network.ts'
 
 export const COPIES = 3
 

@@ -1,12 +1,12 @@
 // One group of unmodified clients of every kind, and what each of them was given.
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
-import { type Client, connect } from '../../src/client/index.ts'
-import { mqtt5 } from '../matrix/drivers/mqtt.ts'
-import { driver as amqp } from '../matrix/drivers/rhea.ts'
-import { bodyOf, type ForeignClient } from './foreign-client.ts'
-import { goClient } from './go-client.ts'
-import { javaAlone } from './java-client.ts'
+import { type Client, connect } from '../../../src/client/index.ts'
+import { mqtt5 } from '../../matrix/drivers/mqtt.ts'
+import { driver as amqp } from '../../matrix/drivers/rhea.ts'
+import { bodyOf, type ForeignClient } from '../foreign-client.ts'
+import { goClient } from '../go-client.ts'
+import { javaAlone } from '../java-client.ts'
 
 const COUNT = Number(process.env['TRIVET_MIXED_MESSAGES'] ?? 6_000)
 export const QUEUES = 8

@@ -6,13 +6,15 @@ import { createInterface, type Interface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import type { Machine } from '../../test/support/server.ts'
-import type { Teardown } from '../../test/support/temp-dir.ts'
+import type { Machine } from '../../../test/support/server.ts'
+import type { Teardown } from '../../../test/support/temp-dir.ts'
 
 const run = promisify(execFile)
 
 /** Compiled files sit one folder deeper than their sources. */
-const WIRE = fileURLToPath(new URL('../../../interop-tests/support/wire.py', import.meta.url))
+const WIRE = fileURLToPath(
+  new URL('../../../../interop-tests/support/faults/wire.py', import.meta.url),
+)
 /** This process, in the namespace that it was started in. */
 const HERE = 254
 

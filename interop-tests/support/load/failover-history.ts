@@ -1,15 +1,15 @@
 // What the copies of an elected broker did, judged by their logs once they are killed: what was
 // acknowledged is in all of them as its master wrote it, and no epoch has two masters.
 import type { ExecutionContext } from 'ava'
-import { systemClock } from '../../src/clock.ts'
-import { silentLogger } from '../../src/log.ts'
-import { formatHost, NO_HOST } from '../../src/model/host.ts'
-import { recordsOf } from '../../src/model/record.ts'
-import { electionOf } from '../../src/replication/election/group-state.ts'
-import { nodeDisk } from '../../src/store/disk/node-disk.ts'
-import { openCommitLog } from '../../src/store/log/segmented-log.ts'
-import type { SpawnedServer } from '../../test/support/server.ts'
-import type { ElectedBrokers } from './elected-brokers.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { silentLogger } from '../../../src/log.ts'
+import { formatHost, NO_HOST } from '../../../src/model/host.ts'
+import { recordsOf } from '../../../src/model/record.ts'
+import { electionOf } from '../../../src/replication/election/group-state.ts'
+import { nodeDisk } from '../../../src/store/disk/node-disk.ts'
+import { openCommitLog } from '../../../src/store/log/segmented-log.ts'
+import type { SpawnedServer } from '../../../test/support/server.ts'
+import type { ElectedBrokers } from '../elected-brokers.ts'
 import type { Load } from './failover-load.ts'
 
 /** A message as a copy has it. */

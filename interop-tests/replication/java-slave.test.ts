@@ -1,9 +1,9 @@
 // The unmodified Java client of Apache RocketMQ 5.5 reads on from a slave when its master was
 // killed, and writes again when the slave was promoted.
 import { connect } from '../../src/client/index.ts'
-import { freePort, spawnServer } from '../../test/support/server.ts'
 import { eventually } from '../../test/support/waiting.ts'
 import { java, javaClientMissing } from '../support/java-client.ts'
+import { promote, startMasterWithSlave } from '../support/master-with-slave.ts'
 import { needing } from '../support/needing.ts'
 
 const testJava = needing('a Java client with a slave', await javaClientMissing())
@@ -16,24 +16,7 @@ testJava(
   'a Java consumer reads on from the slave, and a producer finds the new master',
   async (t) => {
     t.timeout(600_000)
-    const names = await spawnServer(t, { role: 'namesrv' })
-    const nameServer = names.address('nameServer')
-    const port = await freePort()
-    const broker = { nameServers: [nameServer] }
-    const master = await spawnServer(t, {
-      role: 'broker',
-      config: {
-        broker: { ...broker, role: 'SYNC_MASTER' },
-        replication: { enabled: true, port, slaveTimeoutMs: 60_000 },
-      },
-    })
-    const slave = await spawnServer(t, {
-      role: 'broker',
-      config: {
-        broker: { ...broker, role: 'SLAVE' },
-        replication: { master: `127.0.0.1:${port}` },
-      },
-    })
+    const { nameServer, master, slave } = await startMasterWithSlave(t)
     await using admin = await connect({ nameServers: nameServer })
     await admin.admin.topics.create({ name: TOPIC, queues: 2 })
     const common = { nameServer, topic: TOPIC }
@@ -54,14 +37,7 @@ testJava(
     const after = await java(t, 'push', { ...common, group: GROUP })
     const got = await after.receives(COUNT)
     t.true(got.length >= COUNT)
-    await using atSlave = await connect({ broker: slave.address('remoting') })
-    await eventually(async () => {
-      try {
-        return await atSlave.admin.promote(slave.address('remoting'))
-      } catch {
-        return undefined
-      }
-    })
+    await promote(slave)
     await eventually(async () => {
       const [entry] = await admin.admin.brokers()
       return entry?.addresses.get(0) === slave.address('remoting')

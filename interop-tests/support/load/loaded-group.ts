@@ -1,10 +1,10 @@
 // An elected group under load of three protocols, and the end of that: everything that was
 // acknowledged is read by a consumer, and stands in each log.
 import type { ExecutionContext } from 'ava'
-import { type Client, connect } from '../../src/client/index.ts'
-import type { ConfigInput } from '../../src/config.ts'
-import { eventually } from '../../test/support/waiting.ts'
-import { type ElectedBrokers, type ElectedOptions, startElected } from './elected-brokers.ts'
+import { type Client, connect } from '../../../src/client/index.ts'
+import type { ConfigInput } from '../../../src/config.ts'
+import { eventually } from '../../../test/support/waiting.ts'
+import { type ElectedBrokers, type ElectedOptions, startElected } from '../elected-brokers.ts'
 import { assertHistory } from './failover-history.ts'
 import { type Load, missingOf, startLoads } from './failover-load.ts'
 

@@ -3,13 +3,13 @@
 // their name server.
 import type { ExecutionContext } from 'ava'
 import { type Client, connect } from '../../src/client/index.ts'
-import { freePort, spawnServer } from '../../test/support/server.ts'
 import { eventually } from '../../test/support/waiting.ts'
 import { aliOns } from '../support/ali-ons-client.ts'
 import { startElected } from '../support/elected-brokers.ts'
 import { etcdMissing } from '../support/etcd-cluster.ts'
 import { bodyOf, type ForeignClient } from '../support/foreign-client.ts'
 import { goClient, goMissing } from '../support/go-client.ts'
+import { promote, startMasterWithSlave } from '../support/master-with-slave.ts'
 import { needing } from '../support/needing.ts'
 
 const GROUP = 'G_copies'
@@ -67,25 +67,8 @@ const createTopic = (mq: Client, name: string): Promise<unknown> =>
   })
 
 async function withSlave(t: ExecutionContext) {
-  const names = await spawnServer(t, { role: 'namesrv' })
-  const nameServer = names.address('nameServer')
-  const port = await freePort()
-  const broker = { nameServers: [nameServer] }
-  const master = await spawnServer(t, {
-    role: 'broker',
-    config: {
-      broker: { ...broker, role: 'SYNC_MASTER' },
-      replication: { enabled: true, port, slaveTimeoutMs: 60_000 },
-    },
-  })
-  const slave = await spawnServer(t, {
-    role: 'broker',
-    config: {
-      broker: { ...broker, role: 'SLAVE' },
-      replication: { master: `127.0.0.1:${port}` },
-    },
-  })
-  return { nameServer, master, slave, mq: await clientOf(t, nameServer) }
+  const brokers = await startMasterWithSlave(t)
+  return { ...brokers, mq: await clientOf(t, brokers.nameServer) }
 }
 
 for (const { name, missing, needsMaster, consume, produce } of KINDS) {
@@ -110,14 +93,7 @@ for (const { name, missing, needsMaster, consume, produce } of KINDS) {
     const kept = () =>
       reader.until('what the slave has', () => bodies.every((body) => bodiesOf(reader).has(body)))
     if (!needsMaster) await kept()
-    await using admin = await connect({ broker: slave.address('remoting') })
-    await eventually(async () => {
-      try {
-        return await admin.admin.promote(slave.address('remoting'))
-      } catch {
-        return undefined
-      }
-    })
+    await promote(slave)
     await kept()
     const producer = await produce(t, nameServer, topic)
     await producer.until('all were sent', () => producer.of('sent').length === COUNT)

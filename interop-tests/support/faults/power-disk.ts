@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { type Teardown, tempDir } from '../../test/support/temp-dir.ts'
+import { type Teardown, tempDir } from '../../../test/support/temp-dir.ts'
 
 const run = promisify(execFile)
 

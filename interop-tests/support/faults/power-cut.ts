@@ -5,17 +5,19 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { systemClock } from '../../src/clock.ts'
-import { silentLogger } from '../../src/log.ts'
-import { NO_HOST } from '../../src/model/host.ts'
-import { recordsOf } from '../../src/model/record.ts'
-import { nodeDisk } from '../../src/store/disk/node-disk.ts'
-import { openCommitLog } from '../../src/store/log/segmented-log.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { silentLogger } from '../../../src/log.ts'
+import { NO_HOST } from '../../../src/model/host.ts'
+import { recordsOf } from '../../../src/model/record.ts'
+import { nodeDisk } from '../../../src/store/disk/node-disk.ts'
+import { openCommitLog } from '../../../src/store/log/segmented-log.ts'
 
 const [directory = '', cycles = '3', flush = 'sync'] = process.argv.slice(2)
 const image = `${directory}/image`
 const mountPoint = `${directory}/mount`
-const APPENDER = fileURLToPath(new URL('../../test/support/store/log-appender.js', import.meta.url))
+const APPENDER = fileURLToPath(
+  new URL('../../../test/support/store/log-appender.js', import.meta.url),
+)
 /** EXT4_IOC_SHUTDOWN without flushing the journal, at the first line: what is not synced is gone. */
 const SHUTDOWN = `
 import fcntl, os, struct, sys

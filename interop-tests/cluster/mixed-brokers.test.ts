@@ -11,7 +11,7 @@ import { eventually } from '../../test/support/waiting.ts'
 import type { ForeignClient } from '../support/foreign-client.ts'
 import { goMissing } from '../support/go-client.ts'
 import { javaClientMissing } from '../support/java-client.ts'
-import { createTopic, Group, produce, QUEUES_OF_RING } from '../support/mixed-group.ts'
+import { createTopic, Group, produce, QUEUES_OF_RING } from '../support/load/mixed-group.ts'
 import { needing } from '../support/needing.ts'
 
 const missing = (await javaClientMissing()) ?? (await goMissing())

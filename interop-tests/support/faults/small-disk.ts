@@ -6,7 +6,7 @@ import { mkdir, readdir, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { ExecutionContext } from 'ava'
-import { tempDir } from '../../test/support/temp-dir.ts'
+import { tempDir } from '../../../test/support/temp-dir.ts'
 
 const run = promisify(execFile)
 

@@ -4,11 +4,11 @@ import { once } from 'node:events'
 import type { ExecutionContext } from 'ava'
 import mqtt from 'mqtt'
 import rhea, { type Connection, type EventContext, type Sender } from 'rhea'
-import { type Client, connect } from '../../src/client/index.ts'
-import { formatHost } from '../../src/model/host.ts'
-import { parseOffsetMessageId } from '../../src/model/message-id.ts'
-import type { SpawnedServer } from '../../test/support/server.ts'
-import type { ElectedBrokers } from './elected-brokers.ts'
+import { type Client, connect } from '../../../src/client/index.ts'
+import { formatHost } from '../../../src/model/host.ts'
+import { parseOffsetMessageId } from '../../../src/model/message-id.ts'
+import type { SpawnedServer } from '../../../test/support/server.ts'
+import type { ElectedBrokers } from '../elected-brokers.ts'
 
 /** Of one message at one address; then the next address is tried. */
 const ANSWER_MS = 1_500

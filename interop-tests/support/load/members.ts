@@ -1,6 +1,6 @@
 // What the members of one group were given together.
-import { connect } from '../../src/client/index.ts'
-import { bodyOf, type ForeignClient, type Got } from './foreign-client.ts'
+import { connect } from '../../../src/client/index.ts'
+import { bodyOf, type ForeignClient, type Got } from '../foreign-client.ts'
 
 export const withBody = ({ got }: ForeignClient, start: string): readonly Got[] =>
   got.filter((message) => bodyOf(message).startsWith(start))
