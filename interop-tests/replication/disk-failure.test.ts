@@ -14,7 +14,7 @@ import {
   LONG_LEASE,
   type LoadedGroup,
   untilAll,
-} from '../support/loaded-group.ts'
+} from '../support/load/loaded-group.ts'
 import { needing } from '../support/needing.ts'
 
 const testElected = needing('a master whose disk fails', etcdMissing())

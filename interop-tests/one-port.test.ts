@@ -2,12 +2,12 @@
 // are the other protocols.
 import test from 'ava'
 import mqtt from 'mqtt'
-import type { ConfigInput } from '../../src/config.ts'
-import { pemFile, SERVER_TLS } from '../../test/support/certificates.ts'
-import { spawnServer } from '../../test/support/server.ts'
-import { aliOns } from '../support/ali-ons-client.ts'
-import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
-import { needing } from '../support/needing.ts'
+import type { ConfigInput } from '../src/config.ts'
+import { pemFile, SERVER_TLS } from '../test/support/certificates.ts'
+import { spawnServer } from '../test/support/server.ts'
+import { aliOns } from './support/ali-ons-client.ts'
+import { java, javaClientMissing, mqadmin } from './support/java-client.ts'
+import { needing } from './support/needing.ts'
 
 const missing = await javaClientMissing()
 const testJava = needing('the Java client at one port', missing)

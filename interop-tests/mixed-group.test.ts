@@ -6,12 +6,12 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
-import { connect } from '../../src/client/index.ts'
-import { spawnServer } from '../../test/support/server.ts'
-import { startApacheRocketmq } from '../support/apache-rocketmq.ts'
-import type { ForeignClient } from '../support/foreign-client.ts'
-import { goMissing } from '../support/go-client.ts'
-import { javaClientMissing, mqadmin } from '../support/java-client.ts'
+import { connect } from '../src/client/index.ts'
+import { spawnServer } from '../test/support/server.ts'
+import { startApacheRocketmq } from './support/apache-rocketmq.ts'
+import type { ForeignClient } from './support/foreign-client.ts'
+import { goMissing } from './support/go-client.ts'
+import { javaClientMissing, mqadmin } from './support/java-client.ts'
 import {
   createTopic,
   Group,
@@ -20,8 +20,8 @@ import {
   produce,
   QUEUES,
   QUEUES_OF_RING,
-} from '../support/load/mixed-group.ts'
-import { needing } from '../support/needing.ts'
+} from './support/load/mixed-group.ts'
+import { needing } from './support/needing.ts'
 
 const missing = (await javaClientMissing()) ?? (await goMissing())
 const testAll = needing('a group of every kind of client', missing)
