@@ -8,6 +8,7 @@ import { Registrar, type RegistrarOptions } from '../../src/namesrv/registrar.ts
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { startNameServer } from '../support/native/name-server.ts'
+import { eventually } from '../support/waiting.ts'
 
 const topic = (name: string): TopicDefinition => ({
   name,
@@ -64,11 +65,8 @@ function registrar(
   return made
 }
 
-/** Looks every few milliseconds, because a name server announces nothing that it learns. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition())
-    await new Promise((resolve) => systemClock.after(5, () => resolve(undefined)))
-}
+/** A name server announces nothing that it learns. */
+const until = (condition: () => boolean): Promise<true> => eventually(async () => condition())
 
 test('a broker registers with every name server before it has started', async (t) => {
   const [one, two] = [await startNameServer(t), await startNameServer(t)]

@@ -116,7 +116,7 @@ export function publishingAndSettling(test: Case): void {
         again.push([bodiesOf([message])[0]!, message.attempt])
       }
     }
-    t.deepEqual(new Map(again), new Map([['nack', 2], ['release', 1]])) // biome-ignore format: pairs
+    t.deepEqual(again.sort(), [['nack', 2], ['release', 1]]) // biome-ignore format: pairs
   })
 
   test(
