@@ -5,7 +5,7 @@ import { BrokerError } from '../../../errors.ts'
 import { ANY_QUEUE, type QueueName } from '../../../model/message.ts'
 import { isRetryTopic } from '../../../model/names.ts'
 import type { GatewayContext } from '../../../port/gateway.ts'
-import { ALLOCATIONS } from '../../../remoting/allocation.ts'
+import { ALLOCATIONS, compareQueues } from '../../../remoting/allocation.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import {
   type AssignmentQuery,
@@ -53,7 +53,10 @@ async function queryAssignment(call: Call): Promise<Answer> {
   return answerBody(encodeAssignments(await queuesOf(call, query, share), mode))
 }
 
-/** undefined: the member is not known yet, and goes on as it is. */
+/**
+ * undefined: the member, or what other brokers have, is not known now, and the member goes on as it
+ * is.
+ */
 async function queuesOf(
   { context }: Call,
   { topic, consumerGroup, clientId, strategyName, messageModel }: AssignmentQuery,
@@ -61,7 +64,10 @@ async function queuesOf(
 ): Promise<readonly QueueName[] | undefined> {
   const { topics, clients } = context.broker
   if ((await topics.get(topic)) === undefined) return undefined
-  const queues = [...(await topics.ranges(topic)), ...(await queuesElsewhere(context, topic))]
+  const elsewhere = await queuesElsewhere(context, topic)
+  if (elsewhere === undefined) return undefined
+  // Each member may ask another broker.
+  const queues = [...(await topics.ranges(topic)), ...elsewhere].sort(compareQueues)
   if (messageModel === 'BROADCASTING') return queues
   const memberIds = await clients.consumerIds(consumerGroup, clientId)
   const allocate = ALLOCATIONS.get(strategyName)
@@ -76,14 +82,17 @@ async function queuesOf(
   return shared.flatMap((id) => allocate(queues, memberIds, id))
 }
 
-/** Of the other brokers: a member asks one broker of the topic, and reads what that says. */
+/**
+ * Of the other brokers: a member asks one broker of the topic, and reads what that says. undefined:
+ * no name server tells.
+ */
 async function queuesElsewhere(
   { broker, routes }: GatewayContext,
   topic: string,
-): Promise<QueueName[]> {
-  const told = (await routes?.queuesOf(topic)) ?? []
-  const others = told.filter(({ brokerName }) => brokerName !== broker.identity.brokerName)
-  return others.flatMap(({ brokerName, readQueues }) =>
+): Promise<QueueName[] | undefined> {
+  const told = routes === undefined ? [] : await routes.queuesOf(topic)
+  const others = told?.filter(({ brokerName }) => brokerName !== broker.identity.brokerName)
+  return others?.flatMap(({ brokerName, readQueues }) =>
     Array.from({ length: readQueues }, (_, queueId) => ({ topic, brokerName, queueId })),
   )
 }
