@@ -47,17 +47,22 @@ type State =
   /** CONNECT is being dealt with, here or by aedes; what follows is held. */
   | 'connecting'
   | 'open'
+  /** The peer has left; aedes is given what it sent before. */
+  | 'left'
   /** The last bytes are on their way; nothing is read any more. */
   | 'closing'
   | 'closed'
 
-/** For a peer to close its side after ours. */
+/** For a peer to close its side after ours, or for aedes to read what came before a peer left. */
 const LINGER_MS = 2_000
 /** The broker forgets a client after two minutes of silence. */
 const REGISTER_EVERY_MS = 60_000
 
+/** With what its types leave out. */
+type AedesClient = Client & { readonly _keepaliveTimer?: NodeJS.Timeout | null }
+
 /** How the gateway hands a connection to aedes. */
-export type Handle = (stream: PacketStream<AedesConnection>) => Client
+export type Handle = (stream: PacketStream<AedesConnection>) => AedesClient
 
 /** Of a CONNECT that was let in. */
 export interface Admitted {
@@ -80,7 +85,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
   #version: Version | undefined
   #admitted: Admitted | undefined
   #stream: PacketStream<AedesConnection> | undefined
-  #client: Client | undefined
+  #client: AedesClient | undefined
   #check: PacketCheck | undefined
   /** Epoch ms: the end of the token by which the client logged in. */
   #endsMs: number | undefined
@@ -143,6 +148,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     const frame = (): Buffer =>
       Buffer.concat([Buffer.of(first), encodeVarint(end - start), bytes.subarray(start, end)])
     if (this.#check !== undefined) {
+      this.#heard()
       const verdict = this.#check.look(first, bytes, start, end)
       if (verdict === 'drop') return true
       if (verdict === 'pass') return this.#pass(frame())
@@ -173,6 +179,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     if (this.#check === undefined) {
       throw new ConnectRefused(versionOf(bytes, start, end), connectTooLarge())
     }
+    this.#heard()
     this.#check.beginning(first, bytes, start, end)
   }
 
@@ -183,7 +190,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
   }
 
   onRead(): void {
-    if (this.#state === 'open') setImmediate(() => this.#readOn())
+    if (this.#isServed) setImmediate(() => this.#readOn())
   }
 
   onEnd(): void {
@@ -227,6 +234,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
   }
 
   destroy(): void {
+    this.#end()
     this.#socket.destroy()
   }
 
@@ -236,6 +244,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     const age = nowMs - this.#sinceMs
     if (this.#state === 'new' && age >= this.#parts.options.connectTimeoutMs) this.destroy()
     else if (this.#state === 'closing' && age >= LINGER_MS) this.destroy()
+    else if (this.#state === 'left' && age >= LINGER_MS) this.#end()
     else if (this.#state === 'open') {
       if (this.#endsMs !== undefined && clock.now() >= this.#endsMs) this.#failed(tokenExpired())
       else if (nowMs - this.#registeredMs >= REGISTER_EVERY_MS) this.#register(nowMs)
@@ -290,6 +299,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     kept.check(clientId, principal, packet.clean)
     this.#admitted = { packet, terms, rights, check }
     this.#parts.holders.set(clientId, this)
+    await kept.ended(clientId)
     if (packet.clean) await kept.drop(clientId)
     else await kept.keep(clientId, ownerName(principal))
     if (this.#state !== 'connecting') return
@@ -320,6 +330,11 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     stream.push(frame)
   }
 
+  /** Its keep-alive begins anew: aedes does not see each packet, nor at once. */
+  #heard(): void {
+    this.#client!._keepaliveTimer?.refresh()
+  }
+
   /** False: aedes has enough for now. */
   #pass(frame: Buffer): boolean {
     return this.#stream!.push(frame) && !this.#isFull
@@ -334,20 +349,26 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     return this.#unstoredBytes > this.#parts.options.unstoredBytesMax
   }
 
+  /** aedes has the client and is given its packets. */
+  get #isServed(): boolean {
+    return this.#state === 'open' || this.#state === 'left'
+  }
+
   #lookedAt(frame: Buffer): void {
     this.#isLooking = false
-    if (this.#state !== 'open') return
+    if (!this.#isServed) return
     this.#stream!.push(frame)
     this.#readOn()
   }
 
   #readOn(): void {
-    if (this.#state !== 'open' || this.#isLooking || this.#isFull) return
+    if (!this.#isServed || this.#isLooking || this.#isFull) return
     if (this.#splitter.isHeld) this.#guarded(() => this.#splitter.resume())
+    if (this.#state === 'left' && !this.#splitter.isHeld) this.#stream!.push(null)
   }
 
   #setReading(): void {
-    if (this.#state === 'closing' || this.#state === 'closed') return
+    if (this.#state === 'left' || this.#state === 'closing' || this.#state === 'closed') return
     // Until it is answered it is read while that costs nothing, so that its end is noticed.
     const isStopped =
       this.#state === 'connecting' ? this.#splitter.waitingBytes > 0 : this.#splitter.isHeld
@@ -398,9 +419,14 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
   /** The connection's part of aedes ends now; the socket when its last bytes are sent. */
   #end(): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
+    const hasLeft = this.#state === 'left'
     this.#state = 'closing'
     this.#sinceMs = this.#parts.context.clock.monotonic()
     this.#letGo()
+    if (hasLeft) {
+      this.#onClose()
+      return
+    }
     this.#socket.end()
     // Further input is read and thrown away, so that the last bytes sent are not lost to a reset.
     this.#socket.resume()
@@ -429,8 +455,21 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
 
   #onClose(): void {
     if (this.#state === 'closed') return
-    if (this.#state !== 'closing') this.#letGo()
+    if (this.#state === 'open' && this.#hasUnread) {
+      this.#state = 'left'
+      this.#sinceMs = this.#parts.context.clock.monotonic()
+      this.#stream!.onDrain()
+      this.#readOn()
+      return
+    }
+    const isLetGo = this.#state === 'closing'
     this.#state = 'closed'
+    if (!isLetGo) this.#letGo()
     this.#gone()
+  }
+
+  /** A DISCONNECT may be among it, without which the will goes out. */
+  get #hasUnread(): boolean {
+    return this.#stream!.readableLength > 0 || this.#splitter.isHeld
   }
 }

@@ -29,6 +29,8 @@ export interface KeptParts {
 export class KeptSessions {
   readonly #parts: KeptParts
   readonly #all = new Map<string, Kept>()
+  /** Of client ids whose session is being ended. */
+  readonly #endings = new Map<string, Promise<void>>()
   #watch: Disposable | undefined
 
   constructor(parts: KeptParts) {
@@ -91,17 +93,39 @@ export class KeptSessions {
     await this.#parts.states.delete(PREFIX + clientId)
   }
 
-  /** Client ids whose sessions have been away for too long; those here are noted anew. */
-  async sweep(isHere: (clientId: string) => boolean): Promise<readonly string[]> {
+  /**
+   * Ends the sessions that have been away for too long, by `clean`; those here are noted anew. Each
+   * is looked at in its turn: it may have come back while another one was ended.
+   */
+  async sweep(
+    isHere: (clientId: string) => boolean,
+    clean: (clientId: string) => Promise<void>,
+  ): Promise<void> {
     const { clock, sessionExpiryMs } = this.#parts
-    const over: string[] = []
-    for (const [clientId, { user, seenMs }] of [...this.#all]) {
-      const ageMs = clock.now() - seenMs
+    for (const clientId of [...this.#all.keys()]) {
+      const kept = this.#all.get(clientId)
+      if (kept === undefined || this.#endings.has(clientId)) continue
+      const ageMs = clock.now() - kept.seenMs
       if (!isHere(clientId)) {
-        if (ageMs >= sessionExpiryMs) over.push(clientId)
-      } else if (ageMs * NOTED_IN_TIME >= sessionExpiryMs) await this.keep(clientId, user)
+        if (ageMs >= sessionExpiryMs) await this.#end(clientId, clean)
+      } else if (ageMs * NOTED_IN_TIME >= sessionExpiryMs) await this.keep(clientId, kept.user)
     }
-    return over
+  }
+
+  /** A client that is here from now on has its session as it was, or none, and not half of one. */
+  async ended(clientId: string): Promise<void> {
+    // The sweep tells of what fails.
+    await this.#endings.get(clientId)?.catch(() => {})
+  }
+
+  async #end(clientId: string, clean: (clientId: string) => Promise<void>): Promise<void> {
+    const ending = clean(clientId).then(() => this.drop(clientId))
+    this.#endings.set(clientId, ending)
+    try {
+      await ending
+    } finally {
+      this.#endings.delete(clientId)
+    }
   }
 
   /** One that is unreadable is of no user, and stops no other. */

@@ -157,11 +157,13 @@ export class AedesGateway implements Gateway {
   async #endSessions(): Promise<void> {
     const { kept, holders, context } = this.#parts
     try {
-      for (const id of await kept.sweep((clientId) => holders.has(clientId))) {
-        await this.#persistence.cleanSubscriptions({ id })
-        await this.#persistence.cleanIncoming({ id })
-        await kept.drop(id)
-      }
+      await kept.sweep(
+        (clientId) => holders.has(clientId),
+        async (id) => {
+          await this.#persistence.cleanSubscriptions({ id })
+          await this.#persistence.cleanIncoming({ id })
+        },
+      )
     } catch (error) {
       const fields = { evt: 'mqtt.session_not_ended', err: error }
       context.log.warn(fields, 'a session was not removed completely')

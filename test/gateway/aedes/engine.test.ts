@@ -3,6 +3,7 @@
 import test, { type ExecutionContext } from 'ava'
 import mqtt from 'mqtt'
 import type { User } from '../../../src/access/known-users.ts'
+import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import type { ConfigInput } from '../../../src/config.ts'
 import { pem, SERVER_TLS } from '../../support/certificates.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
@@ -14,8 +15,16 @@ import {
   type TestClient,
 } from '../../support/mqtt/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt/mqtt-over-broker.ts'
-import { connect, DISCONNECT, publish, subscribe, varint } from '../../support/mqtt/mqtt-packets.ts'
+import {
+  connect,
+  DISCONNECT,
+  PINGREQ,
+  publish,
+  subscribe,
+  varint,
+} from '../../support/mqtt/mqtt-packets.ts'
 import { numberOf } from '../../support/numbers.ts'
+import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/peers/raw-peer.ts'
 import { startServer } from '../../support/server.ts'
 import { eventually } from '../../support/waiting.ts'
@@ -269,6 +278,57 @@ test.serial('packets that come right behind CONNECT are served in their order', 
   )
   peer.send(DISCONNECT)
   await peer.closed()
+})
+
+test.serial(
+  'what a client sent before it left is taken, and its DISCONNECT is heeded',
+  async (t) => {
+    let begun = false
+    let goOn = (): void => {}
+    const mayStore = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const { port } = await startMqttOver(t, {
+      mqtt: ENGINE,
+      bend: (broker) =>
+        overridden(broker, {
+          publish: async (...given: Parameters<EmbeddedBroker['publish']>) => {
+            begun ||= given[0].some(({ body }) => Buffer.from(body).includes('slow'))
+            if (begun) await mayStore
+            return broker.publish(...given)
+          },
+        }),
+    })
+    const reader = await mqttClient(t, port, 4)
+    await reader.subscribe(['a/#', 'will'])
+    const peer = await peerAt(t, port)
+    peer.send(connect('leaver', { will: { topic: 'will', payload: 'will' } }))
+    await peer.readPacket()
+    peer.send(publish('a/b', 'slow 1'), publish('a/b', 'slow 2'))
+    await eventually(async () => begun)
+    peer.send(publish('a/b', '3'), DISCONNECT)
+    await peer.leave()
+    goOn()
+    await reader.messages(3)
+    await reader.publish('a/b', 'last')
+    await reader.messages(4)
+    t.deepEqual(reader.texts, ['slow 1', 'slow 2', '3', 'last'])
+  },
+)
+
+test.serial('a client whose messages are all refused is not silent', async (t) => {
+  const { port } = await start(t)
+  const peer = await peerAt(t, port)
+  peer.send(connect('c', { keepAlive: 2 }))
+  await peer.readPacket()
+  const startedMs = performance.now()
+  await eventually(async () => {
+    peer.send(publish('$SYS/x', 'no', { qos: 1 }))
+    await peer.readPacket()
+    return performance.now() - startedMs > 3_200
+  })
+  peer.send(PINGREQ)
+  t.is((await peer.readPacket()).first, 0xd0)
 })
 
 test.serial('its clients, sessions and messages are among the numbers and the lists', async (t) => {
