@@ -99,6 +99,8 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
   #isLeaving = false
   /** A packet is being looked through; those behind it wait. */
   #isLooking = false
+  /** So many of our own answers wait for the client that it is not read. */
+  #isAnswerHeld = false
 
   constructor(
     parts: AedesParts,
@@ -150,7 +152,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     if (this.#check !== undefined) {
       this.#heard()
       const verdict = this.#check.look(first, bytes, start, end)
-      if (verdict === 'drop') return true
+      if (verdict === 'drop') return !this.#isAnswerHeld
       if (verdict === 'pass') return this.#pass(frame())
       const whole = frame()
       this.#isLooking = true
@@ -287,7 +289,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     const check = new PacketCheck(this.#parts, rights, {
       version: packet.version,
       fields: { clientId: terms.clientId, remote: this.remoteAddress },
-      answer: (bytes) => this.#stream?.write(bytes),
+      answer: (bytes) => this.#answer(bytes),
       taken: (bytes) => this.#taken(bytes),
     })
     if (terms.will !== undefined) check.checkWill(terms.will)
@@ -340,6 +342,17 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     return this.#stream!.push(frame) && !this.#isFull
   }
 
+  #answer(bytes: Buffer): void {
+    const stream = this.#stream!
+    if (stream.write(bytes) || this.#isAnswerHeld) return
+    this.#isAnswerHeld = true
+    stream.once('drain', () => {
+      this.#isAnswerHeld = false
+      this.#readOn()
+      this.#setReading()
+    })
+  }
+
   #taken(bytes: number): void {
     this.#unstored++
     this.#unstoredBytes += bytes
@@ -362,7 +375,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
   }
 
   #readOn(): void {
-    if (!this.#isServed || this.#isLooking || this.#isFull) return
+    if (!this.#isServed || this.#isLooking || this.#isFull || this.#isAnswerHeld) return
     if (this.#splitter.isHeld) this.#guarded(() => this.#splitter.resume())
     if (this.#state === 'left' && !this.#splitter.isHeld) this.#stream!.push(null)
   }
@@ -372,7 +385,7 @@ export class AedesConnection implements PacketSink, StreamOwner, Leaving, Connec
     // Until it is answered it is read while that costs nothing, so that its end is noticed.
     const isStopped =
       this.#state === 'connecting' ? this.#splitter.waitingBytes > 0 : this.#splitter.isHeld
-    if (isStopped || this.#isLeaving) this.#socket.pause()
+    if (isStopped || this.#isAnswerHeld || this.#isLeaving) this.#socket.pause()
     else this.#socket.resume()
   }
 

@@ -25,7 +25,7 @@ export class Hooks {
     this.#parts = parts
     this.#mq = mq
     const storeFirst = mq.storeFirst<Client | null>((client, packet, done) =>
-      done(this.#refusal(client, packet)),
+      done(this.refusalOf(client, packet)),
     )
     this.options = {
       preConnect: (client, packet, done) => {
@@ -61,12 +61,14 @@ export class Hooks {
   }
 
   /** Asked before the message is stored, which then goes where it was allowed to go. */
-  #refusal(client: Client | null, packet: Packet): BrokerError | null {
+  refusalOf(client: Client | null, packet: Packet): BrokerError | null {
     const { payload, topic, retain } = packet
     try {
-      const rights = client?.conn
-        ? Hooks.connectionOf(client).admitted!.rights
-        : this.#rightsOf((packet as Will).user)
+      // A client of the same id may be here: the will was not its own.
+      const rights =
+        client?.conn && !this.#isLeftBehind(packet)
+          ? Hooks.connectionOf(client).admitted!.rights
+          : this.#rightsOf((packet as Will).user)
       rights.checkPublish(this.#mq.shared.place(packet))
       if (retain) this.#parts.retained.check(topic, Hooks.bytesOf(packet))
       if (payload instanceof Uint8Array) {
@@ -76,6 +78,10 @@ export class Hooks {
     } catch (error) {
       return BrokerError.from(error)
     }
+  }
+
+  #isLeftBehind({ brokerId }: Packet): boolean {
+    return brokerId !== undefined && brokerId !== this.#parts.persistence.broker?.id
   }
 
   /** Of a will that was left behind. @throws BrokerError */

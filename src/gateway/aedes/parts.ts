@@ -27,7 +27,7 @@ export interface AedesParts {
   readonly addresses: Addresses
   readonly retained: Retained
   readonly kept: KeptSessions
-  readonly persistence: Pick<PortPersistence, 'subscriptions'>
+  readonly persistence: Pick<PortPersistence, 'subscriptions' | 'broker'>
   readonly traffic: Traffic
   readonly connecting: ConnectBudget
   /** Of all work on filters. */

@@ -3,8 +3,6 @@
 import type { EventEmitter } from 'node:events'
 import type { Aedes, AedesOptions, Client } from 'aedes'
 import { LogEmitter } from '../../aedes/emitter.ts'
-import type { Packet } from '../../aedes/packet.ts'
-import { PortPersistence } from '../../aedes/persistence.ts'
 import { SharedSlice, sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { Connections } from '../../net/connections.ts'
@@ -19,6 +17,7 @@ import { mqttCounters } from '../mqtt/numbers.ts'
 import { MQTT_DEFAULTS } from '../mqtt/options.ts'
 import { Retained } from '../mqtt/publish/retained.ts'
 import { AedesConnection } from './connection.ts'
+import { EnginePersistence } from './engine-persistence.ts'
 import { Hooks } from './hooks.ts'
 import { KeptSessions } from './kept-sessions.ts'
 import type { AedesGatewayOptions, AedesParts } from './parts.ts'
@@ -54,7 +53,10 @@ export class AedesGateway implements Gateway {
     const shared = { server: handle, onError, sessionsMax: options.sessionsMax }
     // '+' and '#' select empty levels too (MQTT-4.7.1-3).
     this.#mq = new LogEmitter({ ...shared, matchEmptyLevels: true })
-    this.#persistence = new EnginePersistence(shared)
+    this.#persistence = new EnginePersistence(shared, {
+      refusalOf: (will) => this.#hooks.refusalOf(null, will),
+      log,
+    })
     this.#parts = assemble(context, options, this.#persistence)
     this.#hooks = new Hooks(this.#parts, this.#mq)
     mqttCounters(context.numbers)
@@ -168,15 +170,6 @@ export class AedesGateway implements Gateway {
       const fields = { evt: 'mqtt.session_not_ended', err: error }
       context.log.warn(fields, 'a session was not removed completely')
     }
-  }
-}
-
-/** Tells a connection of a QoS 2 message that it sent once more, and that is no new one. */
-class EnginePersistence extends PortPersistence {
-  override async incomingGetPacket(client: Client, packet: Packet): Promise<Packet> {
-    const found = await super.incomingGetPacket(client, packet)
-    if (packet.cmd === 'publish') Hooks.connectionOf(client).stored(Hooks.bytesOf(packet))
-    return found
   }
 }
 
