@@ -15,6 +15,8 @@ export const QUEUES = 8
  * anew. Of so many it has some.
  */
 export const QUEUES_OF_RING = 64
+/** Of what is sent at a time until a member has something. */
+const DOUBLINGS_MAX = 8
 const KEYS = 64
 const BATCH = 50
 const STUCK_MS = 90_000
@@ -91,12 +93,16 @@ export class Group {
     return { close }
   }
 
-  /** Sends until this member is given something: it has queues. */
+  /**
+   * Sends until this member is given something: it has queues. More each time: of single messages
+   * that come to two members of one gateway, the one that was not given the last may get none.
+   */
   async untilGiven(client: Client, member: string): Promise<void> {
     const found = this.members.find(({ name }) => name === member)!
     for (let round = 0; found.bodies.length === 0; round++) {
       if (round > 60) throw new Error(`nothing came to ${member}; ${this.seen()}`)
-      const messages = Array.from({ length: QUEUES }, (_, i) => `${member} ${round} ${i}`)
+      const length = QUEUES * 2 ** Math.min(round, DOUBLINGS_MAX)
+      const messages = Array.from({ length }, (_, i) => `${member} ${round} ${i}`)
       this.probes += messages.length
       await client.sendBatch(messages.map((body) => ({ topic: this.topic, body })))
       await delay(1_000)
