@@ -112,13 +112,18 @@ testElected('elected copies are upgraded one after the other, the master last', 
   const { group, loads } = loaded
   const master = await group.master()
   const slaves = group.brokers.filter((broker) => broker !== master)
-  for (const broker of [...slaves, master]) {
+  for (const slave of slaves) {
     await group.settled()
-    await change(broker)
+    await change(slave)
     await untilAll(loads, performance.now())
-    if (broker !== master) t.is(await group.master(), master)
+    t.is(await group.master(), master)
   }
-  t.not(await group.master(), master)
+  await group.settled()
+  await master.stop()
+  // If it came back before, it might win again.
+  await eventually(async () => (await group.master()) !== master)
+  await master.start({ trivet: TRIVET })
+  await untilAll(loads, performance.now())
   await assertAllThere(t, loaded)
 })
 
