@@ -158,8 +158,12 @@ test('a client id that two gateways fight over has one connection, and misses no
       mine.peer.send(ack('puback', body.readUInt16BE(at)))
     }
   }
+  let isOver = false
+  t.teardown(() => {
+    isOver = true
+  })
   const attend = async (port: number): Promise<void> => {
-    while (taken < TAKEN) {
+    while (taken < TAKEN && !isOver) {
       // It may be overtaken before it is answered.
       const peer = await enter(port).catch(() => undefined)
       if (peer === undefined) continue
